@@ -13,8 +13,26 @@ from attrs import evolve, field, frozen
 
 from ir.opset import IOS16, Opset
 from ir.types import (
-    BOOL, DTYPES, FP16, FP32, INT4, INT8, INT16, INT32, STRING, UINT1, UINT2, UINT3, UINT4, UINT6, UINT8, UINT16, UINT32, DType, Type,
-)  # fmt: skip
+    BOOL,
+    DTYPES,
+    FP16,
+    FP32,
+    INT4,
+    INT8,
+    INT16,
+    INT32,
+    STRING,
+    UINT1,
+    UINT2,
+    UINT3,
+    UINT4,
+    UINT6,
+    UINT8,
+    UINT16,
+    UINT32,
+    DType,
+    Type,
+)
 
 if TYPE_CHECKING:
     from ir.infer import Args
@@ -218,6 +236,13 @@ def constant(
     return Param(name, "tensor", dtypes, domain, optional, const=True, weight=weight, constexpr=constexpr)
 
 
-def family(op_types: str, since: Opset, *params: Param, infer: Infer) -> Iterable[OpSpec]:
+def latest(*tables: Iterable[OpSpec]) -> dict[str, OpSpec]:
+    """The last row of each op type, of tables in the order of their opsets."""
+    return {row.op_type: row for table in tables for row in table}
+
+
+def family(
+    op_types: str, since: Opset, *params: Param, infer: Infer, meaning: Meaning | None = None
+) -> Iterable[OpSpec]:
     """A row of one output for each of the `op_types`, which differ in name only."""
-    return (OpSpec(op_type, params, 1, since, infer=infer) for op_type in op_types.split())
+    return (OpSpec(op_type, params, 1, since, infer=infer, meaning=meaning) for op_type in op_types.split())
