@@ -1,0 +1,1 @@
+"""ML Programs on disk: packages, weight files, and the way between protobuf and `ir`."""
