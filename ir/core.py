@@ -32,7 +32,7 @@ OUTPUTS: Final = "outputs"
 
 
 class Use(NamedTuple):
-    """Where a value is used: operand `position` of `parameter` of an op, or output `position` of a block (`parameter` is then "outputs")."""
+    """Where a value is used: operand `position` of `parameter` of an op, or output `position` of a block (`parameter` is "outputs")."""
 
     user: Op | Block
     parameter: str
@@ -63,7 +63,7 @@ class Value:
     def type(self) -> Type:
         return self._type
 
-    @type.setter
+    @type.setter  # noqa: A003
     def type(self, new: Type) -> None:
         if new is not self._type:
             self._type = new
@@ -127,21 +127,26 @@ class Value:
         """Lets every use of this value use `new` instead; answers with the number of uses. O(uses).
 
         Raises:
-            MutationError: a block returns this value and `new` is a literal: a block returns values only.
+            MutationError: a block returns this value and `new` is a literal: a block returns values only; or `new` is neither.
         """
         if new is self:
             return 0
-        if isinstance(new, Const) and self.is_output:
-            raise MutationError(f"a block returns {self._name}, so a literal cannot replace it: replace it by a const op's output")
-        slots = dict.fromkeys((user, parameter) for user, parameter, _ in self._uses)
-        count = len(self._uses)
-        for user, parameter in slots:
+        if isinstance(new, Const):
+            if self.is_output:
+                raise MutationError(f"a block returns {self._name}, so a literal cannot replace it: replace it by a const op's output")
+        elif new.__class__ is not Value:
+            raise MutationError(f"{self._name} can be replaced by a value or a literal, not by a {type(new).__name__}")
+        uses = self._uses
+        for user, parameter in dict.fromkeys((user, parameter) for user, parameter, _ in uses):
             if isinstance(user, Op):
-                user.set(parameter, *(new if v is self else v for v in user._operands[parameter]))
+                user._operands[parameter] = tuple([new if v is self else v for v in user._operands[parameter]])
             else:
-                assert isinstance(new, Value)
-                user.set_outputs([new if v is self else v for v in user._outputs])
-        return count
+                user._outputs = tuple([new if v is self else v for v in user._outputs])  # type: ignore[misc]  # no literal: checked above
+            _touch(user)
+        self._uses = {}
+        if isinstance(new, Value):
+            new._uses.update(uses)
+        return len(uses)
 
     def __repr__(self) -> str:
         return f"%{self._name}: {self._type!r}"
@@ -171,24 +176,25 @@ class Op:
         """A detached op. Its operands know of their new use at once.
 
         Raises:
-            MutationError: a nested block already belongs somewhere.
+            MutationError: a nested block already belongs somewhere, or is given twice; an operand is neither a value nor a literal.
         """
-        owned = tuple(blocks)
-        for block in owned:
-            if block._parent is not None:
-                raise MutationError(f"a block of {block._parent!r} cannot become a block of another op: clone it")
         self._op_type = op_type
+        self._outputs = tuple([Value(name, type, self) for name, type in outputs])  # noqa: A001
+        self._attributes: dict[str, Const] = dict(attributes) if attributes else {}
+        self._blocks = tuple(blocks) if blocks else ()
+        if self._blocks:
+            _check_ownable(self._blocks)
         self._operands: dict[str, tuple[Operand, ...]] = {}
         for parameter, given in operands.items():
-            held = (given,) if isinstance(given, Value | Const) else tuple(given)
+            held: tuple[Operand, ...] = given if given.__class__ is tuple else _as_tuple(given)
             self._operands[parameter] = held
             for index, operand in enumerate(held):
                 if operand.__class__ is Value:
                     operand._uses[(self, parameter, index)] = None
-        self._outputs = tuple([Value(name, type, self) for name, type in outputs])  # noqa: A001
-        self._attributes: dict[str, Const] = dict(attributes) if attributes else {}
-        self._blocks = owned
-        for block in owned:
+                elif not isinstance(operand, Const):
+                    _drop_uses(self)
+                    raise MutationError(_no_operand(self, parameter, operand))
+        for block in self._blocks:
             block._parent = self
         self._block: Block | None = None
         self._prev: Op | None = None
@@ -280,7 +286,14 @@ class Op:
         return held[0] if held else None
 
     def set(self, parameter: str, *operands: Operand) -> None:
-        """Lets `parameter` hold these operands, in this order, instead of what it held."""
+        """Lets `parameter` hold these operands, in this order, instead of what it held.
+
+        Raises:
+            MutationError: an operand is neither a value nor a literal.
+        """
+        for operand in operands:
+            if operand.__class__ is not Value and not isinstance(operand, Const):
+                raise MutationError(_no_operand(self, parameter, operand))
         old = self._operands.get(parameter, ())
         for index, operand in enumerate(old):
             if operand.__class__ is Value:
@@ -328,15 +341,15 @@ class Op:
 
     def move_before(self, anchor: Op) -> None:
         """Moves the op to just before `anchor`, which may be in another block."""
-        self._move(_block_of(anchor), anchor._prev if anchor._prev is not self else self._prev, anchor)
+        self._move(_block_of(anchor), anchor._prev, anchor)
 
     def move_after(self, anchor: Op) -> None:
         """Moves the op to just after `anchor`, which may be in another block."""
-        self._move(_block_of(anchor), anchor, anchor._next if anchor._next is not self else self._next)
+        self._move(_block_of(anchor), anchor, anchor._next)
 
     def _move(self, block: Block, previous: Op | None, following: Op | None) -> None:
         if self is previous or self is following:
-            return
+            return  # it stands there already
         if self._block is not block:
             block._check_insertable(self, moving=True)
         if self._block is not None:
@@ -448,7 +461,7 @@ class Block:
         try:
             while True:
                 at = cursor.op
-                if cursor.backwards:
+                if cursor.backwards:  # noqa: SIM108
                     following = self._last if at is None else at._prev
                 else:
                     following = self._first if at is None else at._next
@@ -460,10 +473,10 @@ class Block:
             self._cursors.remove(cursor)
 
     def ops(self, *op_types: str) -> Iterator[Op]:
-        """The ops of these types that stand in this block itself, in order; all where no type is named.
+        """The ops of these types that stand in this block itself, in order.
 
         Costs what it finds, not what the block holds. Works on what was there at the call: an op erased meanwhile is left out, one
-        inserted meanwhile is not visited.
+        inserted meanwhile is not visited. Where no type is named it is the plain iteration over the block, with that one's rules.
         """
         if not op_types:
             return iter(self)
@@ -528,10 +541,18 @@ class Block:
             _drop_uses(op)
 
     def set_outputs(self, values: Sequence[Value]) -> None:
-        """Lets the block return these values."""
+        """Lets the block return these values.
+
+        Raises:
+            MutationError: one of them is no value.
+        """
+        held = tuple(values)
+        for value in held:
+            if value.__class__ is not Value:
+                raise MutationError(f"a block returns values only, not a {type(value).__name__}: return a const op's output")
         for index, value in enumerate(self._outputs):
             del value._uses[(self, OUTPUTS, index)]
-        self._outputs = tuple(values)
+        self._outputs = held
         for index, value in enumerate(self._outputs):
             value._uses[(self, OUTPUTS, index)] = None
         _touch(self)
@@ -994,50 +1015,118 @@ def _is_inside(user: Op | Block, ops: Iterable[Op]) -> bool:
     return False
 
 
+def _check_ownable(blocks: tuple[Block, ...]) -> None:
+    if len(set(blocks)) < len(blocks):
+        raise MutationError("an op cannot hold one block twice: clone it")
+    for block in blocks:
+        if block._parent is not None:
+            raise MutationError("the block belongs to another op or function: clone it")
+
+
+def _as_tuple(given: Operand | Sequence[Operand]) -> tuple[Operand, ...]:
+    return tuple(given) if isinstance(given, Sequence) else (given,)
+
+
+def _no_operand(op: Op, parameter: str, operand: object) -> str:
+    return (
+        f"operand {parameter} of {_describe(op)} has to be a value or a literal, not a {type(operand).__name__}: "
+        "take an op's output, and make literals with Const.of"
+    )
+
+
 def _drop_uses(op: Op) -> None:
     """Lets go of everything that an op and its nested blocks use."""
+    _drop_operands(op)
+    for block in op._blocks:
+        _drop_block_uses(block)
+
+
+def _drop_operands(op: Op) -> None:
     for parameter, operands in op._operands.items():
         for index, operand in enumerate(operands):
             if operand.__class__ is Value:
                 operand._uses.pop((op, parameter, index), None)
     op._operands = {}
-    for block in op._blocks:
-        _drop_block_uses(block)
 
 
 def _drop_block_uses(block: Block) -> None:
-    for index, value in enumerate(block._outputs):
-        value._uses.pop((block, OUTPUTS, index), None)
-    block._outputs = ()
-    at = block._first
-    while at is not None:
-        _drop_uses(at)
-        at = at._next
+    pending = [block]
+    while pending:
+        dropped = pending.pop()
+        for index, value in enumerate(dropped._outputs):
+            value._uses.pop((dropped, OUTPUTS, index), None)
+        dropped._outputs = ()
+        at = dropped._first
+        while at is not None:
+            _drop_operands(at)
+            pending.extend(at._blocks)
+            at = at._next
 
 
 def _nested_blocks(block: Block) -> Iterator[Block]:
+    """The block, then those nested in it, each after the one that it is nested in; without those of ops erased meanwhile."""
     yield block
-    for op in block.nesting_ops():
-        for inner in op._blocks:
-            yield from _nested_blocks(inner)
+    pending = [(block, op) for op in reversed(block.nesting_ops())]
+    while pending:
+        around, op = pending.pop()
+        if op._block is not around:
+            continue
+        inner: list[tuple[Block, Op]] = []
+        for nested in op._blocks:
+            yield nested
+            inner.extend((nested, deeper) for deeper in nested.nesting_ops())
+        pending.extend(reversed(inner))
 
 
 def _clone_block(block: Block, mapping: dict[Value, Value]) -> Block:
+    """A copy of `block` in which `mapping` stands for what is defined outside; the values defined inside are added to it."""
+    outside: dict[Value, None] = {}
+
+    def stand_in(value: Value) -> Value:
+        copy = mapping.get(value)
+        if copy is None:
+            outside[value] = None
+            return value
+        return copy
+
+    outermost = _empty_copy(block, mapping)
+    copies = [(block, outermost)]
+    for original, copy in copies:  # grows: blocks are filled after those that they are nested in, whose values they may use
+        at = original._first
+        while at is not None:
+            blocks = [_empty_copy(inner, mapping) for inner in at._blocks]
+            if blocks:
+                copies.extend(zip(at._blocks, blocks, strict=True))
+            operands = {
+                parameter: tuple([stand_in(v) if v.__class__ is Value else v for v in held]) for parameter, held in at._operands.items()
+            }
+            op = Op(at._op_type, operands, [(v._name, v._type) for v in at._outputs], at._attributes, blocks)
+            op.origin = at.origin
+            mapping.update(zip(at._outputs, op._outputs, strict=True))
+            copy.append(op)
+            at = at._next
+        copy.set_outputs([stand_in(v) for v in original._outputs])
+    used_too_early = [v for v in outside if v in mapping]
+    if used_too_early:
+        _redirect_uses(used_too_early, mapping, {copy for _, copy in copies})
+    return outermost
+
+
+def _empty_copy(block: Block, mapping: dict[Value, Value]) -> Block:
     copy = Block([(v._name, v._type) for v in block._inputs], block._attributes)
     mapping.update(zip(block._inputs, copy._inputs, strict=True))
-    at = block._first
-    while at is not None:
-        operands = {
-            parameter: tuple([mapping.get(v, v) if v.__class__ is Value else v for v in held]) for parameter, held in at._operands.items()
-        }
-        blocks = [_clone_block(inner, mapping) for inner in at._blocks] if at._blocks else ()
-        op = Op(at._op_type, operands, [(v._name, v._type) for v in at._outputs], at._attributes, blocks)
-        op.origin = at.origin
-        mapping.update(zip(at._outputs, op._outputs, strict=True))
-        copy.append(op)
-        at = at._next
-    copy.set_outputs([mapping.get(v, v) for v in block._outputs])
     return copy
+
+
+def _redirect_uses(values: Iterable[Value], mapping: Mapping[Value, Value], blocks: set[Block]) -> None:
+    """Lets what stands in `blocks` use the copies of `values`: an op that comes before what it uses was cloned before it."""
+    for value in values:
+        for user, parameter, _ in value.uses:
+            if isinstance(user, Op):
+                if user._block in blocks:
+                    user.set(parameter, *(mapping[value] if v is value else v for v in user._operands[parameter]))
+            elif user in blocks:
+                user.set_outputs([mapping[value] if v is value else v for v in user._outputs])
 
 
 def _describe(thing: Op | Value | Block) -> str:

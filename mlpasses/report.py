@@ -1,0 +1,100 @@
+"""What a run did: a row for each weight, a note for everything that was left alone, a line for each pass."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from attrs import asdict, define, field, frozen
+
+
+@frozen
+class Note:
+    """Something that a pass left alone, or dropped, and why."""
+
+    pass_name: str
+    where: str
+    reason: str
+
+
+@frozen
+class WeightRow:
+    """What became of one weight in one pass.
+
+    `before` and `after` are bytes as they lie in the file, everything that the weight needs counted (data, scales, tables).
+    """
+
+    pass_name: str
+    name: str
+    op_type: str
+    """The type of the op that uses the weight, the first where there are several."""
+    shape: tuple[int, ...]
+    scheme: str
+    """What it is now: `int8 per-channel symmetric`; the old scheme where it was skipped."""
+    before: int
+    after: int
+    sqnr: float | None = None
+    """Signal to quantization noise, 10·log10(Σw² / Σ(w-ŵ)²), in dB; infinite where nothing was lost, None where it was not measured."""
+    max_error: float | None = None
+    """max |w-ŵ|, in the weight's own units."""
+    skipped: str | None = None
+    """Why the weight was left alone; None where it was not."""
+
+    @property
+    def numel(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def bits(self) -> float:
+        """Bits per weight, everything counted."""
+        return 8 * self.after / self.numel if self.numel else 0.0
+
+
+@frozen
+class PassRow:
+    """One pass of a run: how long it took, and how many changes it made."""
+
+    name: str
+    seconds: float
+    changes: int
+
+
+@define
+class Report:
+    """The account of a run, in the order in which things happened. `str` gives the closing table."""
+
+    passes: list[PassRow] = field(factory=list)
+    weights: list[WeightRow] = field(factory=list)
+    notes: list[Note] = field(factory=list)
+
+    @property
+    def before(self) -> int:
+        """Bytes of the reported weights before their first change."""
+        return sum({row.name: row.before for row in reversed(self.weights)}.values())
+
+    @property
+    def after(self) -> int:
+        """Bytes of the reported weights after their last change."""
+        return sum({row.name: row.after for row in self.weights}.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as plain data, for JSON; an infinite SQNR is the string "inf"."""
+        data = {
+            "passes": [asdict(row) for row in self.passes],
+            "weights": [{**asdict(row), "bits": row.bits, "sqnr": _finite(row.sqnr)} for row in self.weights],
+            "notes": [asdict(note) for note in self.notes],
+            "before": self.before,
+            "after": self.after,
+        }
+        for row in data["weights"]:
+            row["shape"] = list(row["shape"])
+        return data
+
+    def __str__(self) -> str:
+        from mlpasses.tables import report_table  # rich takes a while to import, and most callers print nothing
+
+        return report_table(self)
+
+
+def _finite(value: float | None) -> float | str | None:
+    return str(value) if value is not None and not math.isfinite(value) else value
