@@ -1,0 +1,25 @@
+"""The text form of programs: printing and parsing. See docs/textual-form.md."""
+
+from ir.text.printer import (
+    Text,
+    print_block,
+    print_const,
+    print_function,
+    print_neighbourhood,
+    print_op,
+    print_program,
+    print_type,
+    to_text,
+)
+
+__all__ = [
+    "Text",
+    "print_block",
+    "print_const",
+    "print_function",
+    "print_neighbourhood",
+    "print_op",
+    "print_program",
+    "print_type",
+    "to_text",
+]
