@@ -159,6 +159,11 @@ class BlobFile(MappedFile):
         return Record(offset, dtype, data, size, padding)
 
     @property
+    def asked(self) -> frozenset[int]:
+        """The records that `tensor` has been asked for so far."""
+        return frozenset(record for record, _, _ in self._tensors)
+
+    @property
     def count(self) -> int:
         """The number of blobs that the header states."""
         self.check_header()

@@ -24,6 +24,7 @@ PRIVATE: Final = "_mlpasses_coreml_proto"
 """The package name under which the generated modules are loaded."""
 
 M = TypeVar("M")
+Item_co = TypeVar("Item_co", covariant=True)
 
 
 class Message(Protocol):
@@ -41,12 +42,12 @@ class Message(Protocol):
     def SetInParent(self) -> None: ...  # noqa: N802
 
 
-class Repeated(Protocol[M]):
+class Repeated(Protocol[Item_co]):
     """A repeated message field."""
 
-    def add(self) -> M: ...
-    def __getitem__(self, index: int) -> M: ...
-    def __iter__(self) -> Iterator[M]: ...
+    def add(self) -> Item_co: ...
+    def __getitem__(self, index: int) -> Item_co: ...
+    def __iter__(self) -> Iterator[Item_co]: ...
     def __len__(self) -> int: ...
 
 
@@ -156,6 +157,13 @@ def new_value() -> Value:
 def new_value_type() -> ValueType:
     """An empty MIL `ValueType` message."""
     return cast(ValueType, _module("MIL_pb2").ValueType())
+
+
+def decode_error() -> type[Exception]:
+    """What protobuf raises on bytes that are no message."""
+    from google.protobuf.message import DecodeError
+
+    return DecodeError
 
 
 def feature_types() -> Any:

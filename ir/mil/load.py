@@ -1,0 +1,50 @@
+"""`load_program`: an `.mlpackage` becomes a `Program`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ir.core import Program
+from ir.diagnostics import MLPassesError, PackageError
+from ir.mil import schema
+from ir.mil.blobs import BlobFile
+from ir.mil.document import Document
+from ir.mil.lift import lift_model
+from ir.mil.package import Package
+
+
+def load_program(path: str | os.PathLike[str]) -> Program:
+    """Loads an `.mlpackage`. Weights stay in their files, mapped: what is not asked for is not read.
+
+    Raises:
+        PackageError: the package, its manifest, protobuf or weight file is missing or malformed.
+        UnsupportedModelError: it holds no ML Program.
+    """
+    package = Package.open(path)
+    encoded = _read(package.model)
+    model = schema.new_model()
+    try:
+        model.ParseFromString(encoded)
+    except schema.decode_error() as error:
+        raise PackageError(f"{package.model} is no Core ML model, or is truncated: {error}") from error
+    used: dict[BlobFile, None] = {}
+
+    def weight_file(name: str) -> BlobFile:
+        file = package.weight_file(name)
+        used[file] = None
+        return file
+
+    try:
+        program = lift_model(model, weight_file)
+    except MLPassesError as error:
+        raise type(error)(f"{Path(path)}: {error}") from error
+    program.document = Document(package, encoded, {file: file.asked for file in used})
+    return program
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise PackageError(f"{path} cannot be read: {error.strerror}") from error

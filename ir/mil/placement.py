@@ -1,0 +1,117 @@
+"""Where each tensor of a program goes when it is saved: into the protobuf, or into which weight file.
+
+A weight file none of whose references changed is copied whole. Any other is written anew: the blobs that are still referred to, in the
+order in which they lie, then the new ones in the order in which the program first refers to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+from typing import Final
+
+from attrs import Factory, define
+
+from ir.const import Const
+from ir.core import Program
+from ir.mil.blobs import BlobFile, BlobTensor
+from ir.mil.document import Document
+from ir.mil.values import WireTensor
+from ir.opset import IOS18
+from ir.tensors import Tensor
+from ir.types import BF16, FP8E4M3FN, FP8E5M2, FP16, FP32, INT8, INT16, INT32, UINT8, UINT16, UINT32
+
+WEIGHT_FILE: Final = "@model_path/weights/weight.bin"
+"""What programs call their weight file."""
+MIN_BLOB_ELEMENTS: Final = 10
+"""Smaller tensors stay in the protobuf, as in coremltools."""
+_BLOB_TYPES: Final = frozenset({FP16, FP32, INT8, UINT8, BF16, FP8E4M3FN, FP8E5M2})
+_BLOB_TYPES_SINCE_IOS18: Final = frozenset({INT16, UINT16, INT32, UINT32})
+
+
+@define
+class FilePlan:
+    """One weight file of the package to be: the blobs it keeps, by record, and the tensors that are new to it."""
+
+    name: str
+    """What the program calls it."""
+    source: BlobFile | None = None
+    """The file that it replaces; None for a new one."""
+    kept: dict[int, BlobTensor] = Factory(dict)
+    new: list[Tensor] = Factory(list)
+
+    def is_untouched(self, document: Document | None) -> bool:
+        """Whether the file can be copied whole."""
+        return (
+            document is not None and self.source is not None and not self.new and document.references[self.source] == self.kept.keys()
+        )
+
+
+def plan_files(program: Program) -> list[FilePlan]:
+    """The weight files that `program` needs, each with what goes into it."""
+    document = program.document if isinstance(program.document, Document) else None
+    plans = {file: FilePlan(file.name, file) for file in (document.references if document else ())}
+    made: dict[str, FilePlan] = {}
+    for part in program.programs():
+        if part.functions:
+            _plan_part(part, plans, made)
+    return [*plans.values(), *made.values()]
+
+
+def _plan_part(part: Program, plans: dict[BlobFile, FilePlan], made: dict[str, FilePlan]) -> None:
+    """New tensors go where most of the part's own blobs are: the first file that it refers to."""
+    home: FilePlan | None = None
+    new: dict[int, Tensor] = {}
+    for tensor in tensors_of(part):
+        if isinstance(tensor, BlobTensor) and tensor.file in plans:
+            plan = plans[tensor.file]
+            plan.kept[tensor.record] = tensor
+            home = home or plan
+        elif goes_to_file(tensor, part.spec_version):
+            new.setdefault(id(tensor), tensor)
+    if not new:
+        return
+    if home is None:
+        home = next(iter(plans.values()), None) or made.setdefault(WEIGHT_FILE, FilePlan(WEIGHT_FILE))
+    home.new.extend(new.values())
+
+
+def goes_to_file(tensor: Tensor, spec_version: int) -> bool:
+    """Whether a tensor is stored in a weight file: what came from the protobuf stays there, and so does what is small."""
+    if isinstance(tensor, WireTensor) or prod(tensor.shape) < MIN_BLOB_ELEMENTS:
+        return False
+    if tensor.dtype in _BLOB_TYPES or tensor.dtype.is_subbyte:
+        return True
+    return tensor.dtype in _BLOB_TYPES_SINCE_IOS18 and spec_version >= IOS18.spec_version
+
+
+def tensors_of(program: Program) -> Iterator[Tensor]:
+    """Every tensor that the program's literals hold and that is not in the protobuf already, in program order."""
+    pending: list[Const] = list(program.attributes.values())
+    for function in program.functions.values():
+        pending += function.attributes.values()
+        for block in function.blocks():
+            pending += block.attributes.values()
+            for op in block:
+                for const in op._attributes.values():
+                    if const.data.__class__ is not WireTensor:
+                        pending.append(const)
+                for operands in op._operands.values():
+                    for operand in operands:
+                        if operand.__class__ is Const and operand.data.__class__ is not WireTensor:
+                            pending.append(operand)
+                if pending:
+                    yield from _flat(pending)
+                    pending = []
+    yield from _flat(pending)
+
+
+def _flat(consts: list[Const]) -> Iterator[Tensor]:
+    for const in consts:
+        data = const.data
+        if not isinstance(data, tuple):
+            if data.__class__ is not WireTensor:
+                yield data
+            continue
+        for item in data:
+            yield from _flat(list(item) if isinstance(item, tuple) else [item])

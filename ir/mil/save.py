@@ -1,0 +1,80 @@
+"""`save_program`: a `Program` becomes an `.mlpackage`, atomically."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+from ir.core import Program
+from ir.diagnostics import PackageError
+from ir.mil.atomic import saving
+from ir.mil.blobs import BlobTensor, BlobWriter
+from ir.mil.document import Document
+from ir.mil.draft import PackageDraft
+from ir.mil.files import copy_file, reason
+from ir.mil.lower import lower_model
+from ir.mil.placement import FilePlan, plan_files
+from ir.mil.values import Encoder
+from ir.tensors import Tensor
+from ir.verify import specification, structure
+
+
+class _Offsets:
+    """Where each tensor lies in the weight files of the new package."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[object, int], tuple[str, int]] = {}
+        self._new: dict[int, tuple[str, int]] = {}
+
+    def keep(self, blob: BlobTensor, name: str, record: int) -> None:
+        self._kept[(blob.file, blob.record)] = (name, record)
+
+    def add(self, tensor: Tensor, name: str, record: int) -> None:
+        self._new[id(tensor)] = (name, record)
+
+    def __call__(self, tensor: Tensor) -> tuple[str, int] | None:
+        if isinstance(tensor, BlobTensor):
+            found = self._kept.get((tensor.file, tensor.record))
+            if found is not None:
+                return found
+        return self._new.get(id(tensor))
+
+
+def save_program(program: Program, path: str | Path, *, overwrite: bool) -> Path:
+    """Writes `program` as the package `path`. See `Program.save`.
+
+    Raises:
+        InvalidProgramError: the program breaks an invariant or its specification; nothing is written.
+        PackageError: `path` exists and `overwrite` was not asked for, or is no package; or writing failed.
+    """
+    structure.verify(program)
+    specification.verify(program)
+    document = program.document if isinstance(program.document, Document) else None
+    target = Path(path)
+    try:
+        with saving(target, overwrite=overwrite) as folder:
+            draft = PackageDraft(folder, document.package if document else None)
+            offsets = _Offsets()
+            for plan in plan_files(program):
+                _write_weights(plan, draft, document, offsets)
+            model = lower_model(program, Encoder(offsets), document.model if document else None)
+            draft.model_file().write_bytes(model.SerializeToString(deterministic=True))
+            draft.finish()
+    except OSError as error:
+        hint = "; free some space and save again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        raise PackageError(f"{target} could not be written: {reason(error)}{hint}. Nothing was changed.") from error
+    return target
+
+
+def _write_weights(plan: FilePlan, draft: PackageDraft, document: Document | None, offsets: _Offsets) -> None:
+    path = draft.weight_file(plan.name)
+    if plan.source is not None and plan.is_untouched(document):
+        copy_file(plan.source, path)
+        for blob in plan.kept.values():
+            offsets.keep(blob, plan.name, blob.record)
+        return
+    with BlobWriter(path) as writer:
+        for record in sorted(plan.kept):
+            offsets.keep(plan.kept[record], plan.name, writer.append(plan.kept[record]))
+        for tensor in plan.new:
+            offsets.add(tensor, plan.name, writer.append(tensor))
