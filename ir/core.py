@@ -543,7 +543,8 @@ class Block:
     def replace(self, old: Op, new: Op) -> None:
         """Puts the detached op `new` where `old` stands, lets it take over all uses output by output, and erases `old`.
 
-        The outputs of `new` may have the names of those of `old`. Checks all, then changes anything.
+        The outputs of `new` may have the names of those of `old`. An iteration that stands on `old` goes on behind `new`. Checks all,
+        then changes anything.
 
         Raises:
             MutationError: the ops differ in their number of outputs, `new` uses an output of `old`, `old` is not in this block, or
@@ -552,7 +553,7 @@ class Block:
         self._check_anchor(old)
         if len(old._outputs) != len(new._outputs):
             raise MutationError(f"{_describe(new)} has {len(new._outputs)} outputs and cannot replace {_describe(old)} with {len(old._outputs)}")
-        if any(operand._owner is old for held in new._operands.values() for operand in held if isinstance(operand, Value)):
+        if any(user is new or (new._blocks and _is_inside(user, (new,))) for value in old._outputs for user, _, _ in value._uses):
             raise MutationError(f"{_describe(new)} uses {_describe(old)}, so it cannot replace it: insert it behind, and let the others use it")
         for value in old._outputs:
             del self._names[value._name]
@@ -563,9 +564,12 @@ class Block:
         previous = old._prev
         for value, substitute in zip(old._outputs, new._outputs, strict=True):
             value.replace_uses(substitute)
+        standing = [cursor for cursor in self._cursors if cursor.op is old]
         self._unlink(old)
         _drop_uses(old)
         self._link(new, previous, self._first if previous is None else previous._next)
+        for cursor in standing:
+            cursor.op = new
 
     def set_outputs(self, values: Sequence[Value]) -> None:
         """Lets the block return these values.

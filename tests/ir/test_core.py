@@ -445,6 +445,57 @@ class TestErase:
         assert len(a.output.uses) == 1
 
 
+class TestReplace:
+    def test_the_new_op_takes_the_place_the_uses_and_the_name(self) -> None:
+        function, (a, b) = chain("a", "b")
+        new = relu("a", function.inputs[0], "tanh")
+        function.body.replace(a, new)
+        assert [op.op_type for op in function.body] == ["tanh", "relu"]
+        assert b["x"] is new.output
+        assert function.body.value_named("a") is new.output
+        assert a.block is None
+
+    def test_a_returned_value_is_replaced(self) -> None:
+        function, (a,) = chain("a")
+        new = relu("other", function.inputs[0])
+        function.body.replace(a, new)
+        assert function.outputs == (new.output,)
+
+    def test_an_op_that_uses_the_old_one_is_refused_and_nothing_changes(self) -> None:
+        function, (a,) = chain("a")
+        with pytest.raises(MutationError, match="tanh t uses relu a, so it cannot replace it"):
+            function.body.replace(a, relu("t", a.output, "tanh"))
+        assert names(function.body) == ["a"]
+
+    def test_an_op_whose_nested_block_uses_the_old_one_is_refused(self) -> None:
+        function, (a,) = chain("a")
+        inner = Block()
+        inner.append(relu("n", a.output))
+        with pytest.raises(MutationError, match="cond c uses relu a, so it cannot replace it"):
+            function.body.replace(a, Op("cond", {}, [("c", T)], blocks=[inner]))
+
+    def test_another_number_of_outputs_is_refused(self) -> None:
+        function, (a,) = chain("a")
+        with pytest.raises(MutationError, match="split p has 2 outputs and cannot replace relu a with 1"):
+            function.body.replace(a, Op("split", {}, [("p", T), ("q", T)]))
+
+    def test_a_name_that_another_op_has_is_refused_and_the_names_stay(self) -> None:
+        function, (a, b) = chain("a", "b")
+        with pytest.raises(MutationError, match="the name b is taken"):
+            function.body.replace(a, relu("b", function.inputs[0]))
+        assert function.body.value_named("a") is a.output
+        assert function.body.value_named("b") is b.output
+
+    def test_an_iteration_does_not_visit_the_new_op(self) -> None:
+        function, _ = chain("a", "b", "c")
+        seen = []
+        for op in function.body:
+            seen.append(op.name)
+            assert len(seen) <= 3
+            function.body.replace(op, relu(f"{op.name}_new", function.inputs[0]))
+        assert seen == ["a", "b", "c"]
+
+
 class TestIteration:
     def test_the_current_op_may_be_erased(self) -> None:
         function, _ = chain("a", "b", "c")
