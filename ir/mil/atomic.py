@@ -63,9 +63,9 @@ def saving(target: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Path]
     """
     target = _settled(target)
     recover(target)
-    check_target(target, overwrite=overwrite)
-    _sweep(target)
     try:
+        check_target(target, overwrite=overwrite)
+        _sweep(target)
         with _sibling(target) as draft:
             yield draft
             replace_folder(draft, target, overwrite=overwrite)
@@ -89,8 +89,9 @@ def replace_folder(draft: Path, target: Path, *, overwrite: bool) -> None:
     except OSError as error:
         warnings.warn(f"{target} is saved, but its folder could not be flushed to disk: {reason(error)}", stacklevel=2)
     _remove(draft)
-    if os.path.lexists(draft):
-        warnings.warn(f"{target} is saved, but what it replaced could not be removed: {draft}", stacklevel=2)
+    for old in (draft, _aside(target)):
+        if os.path.lexists(old):
+            warnings.warn(f"{target} is saved, but what it replaced could not be removed: {old}", stacklevel=2)
 
 
 def check_target(target: Path, *, overwrite: bool) -> None:
@@ -164,7 +165,8 @@ def _replace_in_two_steps(draft: Path, target: Path) -> None:
         except BaseException:
             aside.rename(target)
             raise
-        aside.rename(draft)
+        with suppress(OSError):  # the new one is in place: what is left over is no reason to fail
+            aside.rename(draft)
 
 
 def _discard(aside: Path, target: Path) -> None:
@@ -233,7 +235,7 @@ def _sibling(target: Path) -> Iterator[Path]:
         yield draft
     finally:
         _remove(draft)
-        os.close(lock)
+        _unlock(lock)
 
 
 def _new_sibling(target: Path) -> tuple[Path, int]:
@@ -283,6 +285,11 @@ def _locked(folder: Path) -> Iterator[None]:
         _wait_for(lock, folder)
         yield
     finally:
+        _unlock(lock)
+
+
+def _unlock(lock: int) -> None:
+    with suppress(OSError):  # nothing was written through it, so there is nothing to lose
         os.close(lock)
 
 
