@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from itertools import zip_longest
 from math import prod
 from typing import Any, Final
 
@@ -84,23 +85,27 @@ class LiteralPrinter:
         return text
 
     def literal(self, const: Const, base: str, expected: Type | None = None) -> str:
-        """A literal; without its type where that is `expected`, or follows from how the literal is written.
+        """A literal; without its type where that is `expected`, or follows from how the literal is written and nothing is expected.
 
         `base` is what a resource in it would be called.
         """
         if const.type is expected:
             return self._body(const, base) + _doc(const)
+        if expected is not None:
+            return self._typed(const, self._body(const, base)) + _doc(const)
         found = self._literals.get(id(const))
         if found is not None:
             return found
         text = self._body(const, base)
-        kind = const.type
         if not _is_sugared(const) or text.startswith(("@", BASE64)):
-            text = f"{self.type(kind)}{text if isinstance(kind, TupleType) else f'({text})'}"
+            text = self._typed(const, text)
         text += _doc(const)
-        if isinstance(kind, TensorType) and not kind.attributes:
+        if isinstance(const.type, TensorType) and not const.type.attributes:
             self._literals[id(const)] = text  # one object often stands in many places: a reader shares equal literals
         return text
+
+    def _typed(self, const: Const, body: str) -> str:
+        return f"{self.type(const.type)}{body if isinstance(const.type, TupleType) else f'({body})'}"
 
     def _body(self, const: Const, base: str) -> str:
         """The content of a literal whose type is known."""
@@ -117,9 +122,8 @@ class LiteralPrinter:
             ]
             text = f"{{{', '.join(pairs)}}}"
         elif isinstance(type, TupleType):
-            kinds = type.elements if len(type.elements) == len(const.items) else (None,) * len(const.items)
-            items = [self.literal(item, f"{base}.{i}", kind) for i, (item, kind) in enumerate(zip(const.items, kinds, strict=True))]
-            text = f"({', '.join(items)})"
+            kinds = zip_longest(const.items, type.elements[: len(const.items)])
+            text = f"({', '.join([self.literal(item, f'{base}.{i}', kind) for i, (item, kind) in enumerate(kinds)])})"
         else:
             element = type.element if isinstance(type, ListType) else None
             text = f"[{', '.join([self.literal(item, f'{base}.{i}', element) for i, item in enumerate(const.items)])}]"

@@ -16,7 +16,7 @@ from ir.core import Block, Function, Op, Operand, Program, Value
 from ir.opset import OPSETS, Opset, opset_of_key
 from ir.specs import spec_of
 from ir.tensors import Tensor
-from ir.text.literals import MAX_DEPTH, LiteralPrinter, is_string, too_deep
+from ir.text.literal_printer import MAX_DEPTH, LiteralPrinter, is_string, too_deep
 from ir.text.words import quote, value_name, word
 from ir.types import Type
 
@@ -177,7 +177,7 @@ class _Printer:
             self.function(function, indent, lines)
         for position, stage in sorted(program.stages.items()):
             lines.append("")
-            lines.append(f"{indent}stage {'.'.join(map(str, position))}{self._program_header(stage)} {{")
+            lines.append(f"{indent}stage {'/'.join(map(str, position))}{self._program_header(stage)} {{")
             self._enter()
             self._program_items(stage, indent + INDENT, lines)
             self._leave()
