@@ -552,9 +552,11 @@ class Block:
         """
         self._check_anchor(old)
         if len(old._outputs) != len(new._outputs):
-            raise MutationError(f"{_describe(new)} has {len(new._outputs)} outputs and cannot replace {_describe(old)} with {len(old._outputs)}")
+            mismatch = f"{_describe(new)} has {len(new._outputs)} outputs and cannot replace {_describe(old)} with {len(old._outputs)}"
+            raise MutationError(mismatch)
         if any(user is new or (new._blocks and _is_inside(user, (new,))) for value in old._outputs for user, _, _ in value._uses):
-            raise MutationError(f"{_describe(new)} uses {_describe(old)}, so it cannot replace it: insert it behind, and let the others use it")
+            used = f"{_describe(new)} uses {_describe(old)}, so it cannot replace it"
+            raise MutationError(f"{used}: insert it behind, and let the others use it")
         for value in old._outputs:
             del self._names[value._name]
         try:
