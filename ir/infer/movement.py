@@ -285,8 +285,10 @@ def _split_sizes(args: Args, dim: Dim) -> Shape:
 
 
 def concat(args: Args) -> tuple[Type, ...]:
-    """One after the other along `axis`, where alone their dimensions may differ; interleaved, nowhere."""
+    """One after the other along `axis`, where alone their dimensions may differ; interleaved, nowhere. Scalars make a vector."""
     first, shapes, dtype = _alike(args)
+    if not any(shapes):
+        return dims.of(dtype, (len(shapes),))
     axis = dims.axis(args, args.integer("axis"), len(first))
     total: Dim = 0
     for shape in shapes:

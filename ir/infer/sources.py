@@ -88,7 +88,7 @@ def classify(args: Args) -> tuple[Type, ...]:
 
 
 def make_list(args: Args) -> tuple[Type, ...]:
-    """A list of tensors of `elem_shape`, as long as `init_length` where its length is fixed."""
+    """A list of tensors of `elem_shape`. Its type states the initial length, even where it may grow, as files do."""
     shape: list[Dim] = []
     for part in args.values("elem_shape"):
         if isinstance(part, str) or part is None:
@@ -97,13 +97,9 @@ def make_list(args: Args) -> tuple[Type, ...]:
             shape.append(dims.extent(args, "elem_shape", part))
         else:
             raise args.error("'elem_shape' has to hold scalars")
-    length = None if args.truth("dynamic_length") else args.maybe_integer("init_length")
-    return (
-        ListType(
-            TensorType(dims.named(args, "dtype"), shape),
-            UNKNOWN if length is None else dims.extent(args, "init_length", length),
-        ),
-    )
+    length = args.maybe_integer("init_length")
+    extent: Dim = UNKNOWN if length is None else dims.extent(args, "init_length", length)
+    return (ListType(TensorType(dims.named(args, "dtype"), shape), extent),)
 
 
 def as_list(args: Args) -> tuple[Type, ...]:

@@ -21,6 +21,7 @@ from ir.opsets.schema import (
     Channels,
     Meaning,
     OpSpec,
+    Param,
     constant,
     family,
     latest,
@@ -105,7 +106,7 @@ OTHER_FLOAT: Final[tuple[OpSpec, ...]] = (
     BASE["conv_transpose"].revised(
         IOS17,
         tensor("weight", FLOAT, "U", weight=Channels(out=1, in_=0)),
-        tensor("bias", FLOAT, "U", optional=True),
+        Param("bias", "tensor", FLOAT, "U", optional=True, constexpr=None),  # coremltools reads its value
     ),
     BASE["linear"].revised(
         IOS17, constant("weight", NUMBER, "U", weight=OUT_IN), constant("bias", NUMBER, "U", optional=True)

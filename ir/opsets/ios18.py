@@ -39,8 +39,8 @@ CONSTEXPR: Final[tuple[OpSpec, ...]] = (
         "constexpr_blockwise_shift_scale",
         IOS18,
         constant("data", QUANTIZED, "SrcT", constexpr=IOS18),
-        setting("scale", FLOAT, "DstT"),
-        option("offset", QUANTIZED, None, "OffsetT"),
+        constant("scale", FLOAT, "DstT", constexpr=IOS18),
+        constant("offset", QUANTIZED, "OffsetT", optional=True, constexpr=IOS18),
         infer=compression.blockwise_shift_scale,
     ),
     *family(
@@ -54,7 +54,7 @@ CONSTEXPR: Final[tuple[OpSpec, ...]] = (
     *family(
         "constexpr_lut_to_dense",
         IOS18,
-        setting("indices", LUT_INDEX, "IndicesT"),
+        constant("indices", LUT_INDEX, "IndicesT", constexpr=IOS18),
         constant("lut", LUT_ENTRY, "T", constexpr=IOS18),
         option("vector_axis", INT),
         infer=compression.lut_to_dense,
@@ -63,8 +63,8 @@ CONSTEXPR: Final[tuple[OpSpec, ...]] = (
     OpSpec(
         "constexpr_lut_to_sparse",
         (
-            setting("indices_mask", (UINT1,)),
-            setting("indices_nonzero_data", LUT_INDEX, "IndicesT"),
+            constant("indices_mask", (UINT1,), constexpr=IOS18),
+            constant("indices_nonzero_data", LUT_INDEX, "IndicesT", constexpr=IOS18),
             constant("lut", LUT_ENTRY, "T", constexpr=IOS18),
             option("vector_axis", INT),
         ),
@@ -77,8 +77,8 @@ CONSTEXPR: Final[tuple[OpSpec, ...]] = (
         (
             constant("data_mask", (UINT1,), constexpr=IOS18),
             constant("nonzero_data", QUANTIZED, "SrcT", constexpr=IOS18),
-            setting("scale", FLOAT, "DstT"),
-            option("offset", QUANTIZED, None, "OffsetT"),
+            constant("scale", FLOAT, "DstT", constexpr=IOS18),
+            constant("offset", QUANTIZED, "OffsetT", optional=True, constexpr=IOS18),
         ),
         outputs=2,
         since=IOS18,

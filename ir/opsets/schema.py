@@ -92,7 +92,7 @@ ParamKind: TypeAlias = Literal["tensor", "list", "state", "any"]
 
 def _constexpr_by_default(param: Param) -> Opset | None:
     """Where the value need not be known at compile time, any op may produce it, so a constexpr op may as well."""
-    return None if param.const or param.kind != "tensor" else IOS16
+    return None if param.const or param.kind not in ("tensor", "any") else IOS16
 
 
 @frozen
@@ -232,7 +232,7 @@ def constant(
     weight: Channels | None = None,
     constexpr: Opset = IOS16,
 ) -> Param:
-    """A parameter that is known at compile time and may be compressed."""
+    """A parameter that is known at compile time and may be the output of a constexpr op, that is, compressed."""
     return Param(name, "tensor", dtypes, domain, optional, const=True, weight=weight, constexpr=constexpr)
 
 

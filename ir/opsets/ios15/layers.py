@@ -72,7 +72,7 @@ CONVOLUTION: Final[tuple[OpSpec, ...]] = (
         (
             tensor("x", FLOAT, "T"),
             constant("weight", FLOAT, "T", weight=Channels(out=1, in_=0)),
-            constant("bias", FLOAT, "T", optional=True),
+            option("bias", FLOAT, None, "T"),
             option("pad", INT, NO_PAD),
             option("output_shape", INT),
             option("pad_type", TEXT, "valid"),
