@@ -56,9 +56,9 @@ NOT_SAMPLED: Final = {
 """Asked about one by one below, or in the corpus; conv_quantized is in no file."""
 
 
-def value(type_: Type, name: str = "v") -> Value:
+def value(type_: Type, name: str = "v", op_type: str = "source") -> Value:
     """A value that is known at run time only."""
-    return Op("source", {}, [(name, type_)]).outputs[0]
+    return Op(op_type, {}, [(name, type_)]).outputs[0]
 
 
 def infer(op_type: str, opset: Opset = IOS18, attributes: Mapping[str, Const] | None = None, /, **operands: Any) -> tuple[Type, ...]:
@@ -400,7 +400,7 @@ def _operations(block: Any, scope: dict[str, Operand]) -> Iterator[tuple[Any, di
             yield from _operations(nested, scope)
         for output in op.outputs:
             is_known = op.type == "const" and isinstance(attributes.get("val"), Const)
-            scope[output.name] = attributes["val"] if is_known else value(_from_proto(output.type), output.name)
+            scope[output.name] = attributes["val"] if is_known else value(_from_proto(output.type), output.name, op.type)
 
 
 def _functions(path: Path) -> Iterator[tuple[Opset, Any, dict[str, Operand]]]:
@@ -444,13 +444,14 @@ def test_real_models_keep_to_the_tables(path: Path) -> None:
         for op, operands, attributes in _operations(block, inputs):
             spec = spec_of(op.type, opset)
             assert spec is not None, op.type
-            _check_operands(spec, operands)
+            _check_operands(spec, operands, opset)
             assert set(attributes) - {"name"} == spec.attributes & set(attributes), op.type
             assert spec.outputs in (None, len(op.outputs)), op.type
             assert len(op.blocks) == spec.blocks, op.type
 
 
-def _check_operands(spec: OpSpec, operands: Mapping[str, tuple[Operand, ...]]) -> None:
+def _check_operands(spec: OpSpec, operands: Mapping[str, tuple[Operand, ...]], opset: Opset) -> None:
+    domains: dict[str, set[str]] = {}
     for name, held in operands.items():
         param = spec.param(name)
         assert param is not None, f"{spec.op_type}.{name}"
@@ -458,5 +459,11 @@ def _check_operands(spec: OpSpec, operands: Mapping[str, tuple[Operand, ...]]) -
         for operand in held:
             if isinstance(operand.type, TensorType):
                 assert operand.type.dtype in param.dtypes, f"{spec.op_type}.{name}: {operand.type}"
+                if param.domain is not None:
+                    domains.setdefault(param.domain, set()).add(operand.type.dtype.name)
+            if isinstance(operand, Value) and isinstance(operand.owner, Op) and operand.owner.op_type.startswith("constexpr_"):
+                assert param.constexpr is not None, f"{spec.op_type}.{name}"
+                assert param.constexpr <= opset, f"{spec.op_type}.{name}"
+    assert all(len(dtypes) == 1 for dtypes in domains.values()), f"{spec.op_type}: {domains}"
     missing = [p.name for p in spec.params if not p.optional and p.name not in operands and p.name not in spec.attributes]
     assert not missing, f"{spec.op_type}: {missing}"
