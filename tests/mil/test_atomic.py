@@ -300,6 +300,31 @@ def test_package_that_was_moved_aside_and_replaced_is_removed(target: Path) -> N
     assert leftovers(target) == []
 
 
+def test_what_an_earlier_save_moved_aside_makes_way(target: Path, monkeypatch: Patch) -> None:
+    without_exchange(monkeypatch)
+    draft = target.with_name("draft")
+    for folder, mark in ((target, "old"), (target.with_name(f".M.mlpackage{atomic.ASIDE}"), "older"), (draft, "new")):
+        write(folder, mark)
+    atomic.replace_folder(draft, target, overwrite=True)
+    assert marks(target) == {"new"}
+    assert leftovers(target) == []
+
+
+def test_half_deleted_package_is_never_put_back(target: Path, monkeypatch: Patch) -> None:
+    without_exchange(monkeypatch)
+    write(target, "old")
+
+    def delete_half(folder: Path) -> None:
+        (folder / "Manifest.json").unlink(missing_ok=True)
+
+    monkeypatch.setattr(atomic, "_remove", delete_half)
+    with pytest.warns(UserWarning, match="what it replaced could not be removed"):
+        save(target, "new")
+    target.rename(target.with_name("elsewhere"))
+    atomic.recover(target)
+    assert not target.exists()
+
+
 def test_recovery_waits_for_a_save_between_its_two_renames(target: Path, monkeypatch: Patch) -> None:
     monkeypatch.setattr(atomic, "_PATIENCE", 0.05)
     write(target.with_name(f".M.mlpackage{atomic.ASIDE}"), "old")
@@ -432,7 +457,6 @@ def test_failure_at_any_step_leaves_the_old_package_or_the_new_one(
             if file_system == "no exchange":
                 without_exchange(context)
             refusal = refusal_of(target)
-        atomic.recover(target)
         assert marks(target) == ({"old"} if refusal else {"new"}), f"step {step}"
         assert os.strerror(number) in (refusal or os.strerror(number))
         refused += bool(refusal)
