@@ -22,6 +22,8 @@ class Document:
     """The encoded `Model`, whose interface and metadata are written back."""
     references: Mapping[BlobFile, frozenset[int]]
     """The records of each weight file that the programs referred to when they were loaded."""
+    homes: Mapping[tuple[int, ...], BlobFile]
+    """The first weight file that each program referred to, by its position in a pipeline of models; `()` outside of one."""
 
     @property
     def warnings(self) -> tuple[str, ...]:

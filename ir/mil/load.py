@@ -7,11 +7,11 @@ from pathlib import Path
 
 from ir.core import Program
 from ir.diagnostics import MLPassesError, PackageError
-from ir.mil import schema
-from ir.mil.blobs import BlobFile
+from ir.mil.blobs import BlobFile, BlobTensor
 from ir.mil.document import Document
-from ir.mil.lift import lift_model
+from ir.mil.lift import lift_encoded
 from ir.mil.package import Package
+from ir.mil.placement import positions, tensors_of
 
 
 def load_program(path: str | os.PathLike[str]) -> Program:
@@ -23,11 +23,6 @@ def load_program(path: str | os.PathLike[str]) -> Program:
     """
     package = Package.open(path)
     encoded = _read(package.model)
-    model = schema.new_model()
-    try:
-        model.ParseFromString(encoded)
-    except schema.decode_error() as error:
-        raise PackageError(f"{package.model} is no Core ML model, or is truncated: {error}") from error
     used: dict[BlobFile, None] = {}
 
     def weight_file(name: str) -> BlobFile:
@@ -36,11 +31,16 @@ def load_program(path: str | os.PathLike[str]) -> Program:
         return file
 
     try:
-        program = lift_model(model, weight_file)
+        program = lift_encoded(encoded, weight_file)
     except MLPassesError as error:
         raise type(error)(f"{Path(path)}: {error}") from error
-    program.document = Document(package, encoded, {file: file.asked for file in used})
+    homes = {position: file for position, part in positions(program) if (file := _first_file(part)) is not None}
+    program.document = Document(package, encoded, {file: file.asked for file in used}, homes)
     return program
+
+
+def _first_file(program: Program) -> BlobFile | None:
+    return next((tensor.file for tensor in tensors_of(program) if isinstance(tensor, BlobTensor)), None)
 
 
 def _read(path: Path) -> bytes:

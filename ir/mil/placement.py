@@ -52,28 +52,25 @@ def plan_files(program: Program) -> list[FilePlan]:
     document = program.document if isinstance(program.document, Document) else None
     plans = {file: FilePlan(file.name, file) for file in (document.references if document else ())}
     made: dict[str, FilePlan] = {}
-    for part in program.programs():
-        if part.functions:
-            _plan_part(part, plans, made)
+    for position, part in positions(program):
+        new: dict[int, Tensor] = {}
+        for tensor in tensors_of(part):
+            if isinstance(tensor, BlobTensor) and tensor.file in plans:
+                plans[tensor.file].kept[tensor.record] = tensor
+            elif goes_to_file(tensor, part.spec_version):
+                new.setdefault(id(tensor), tensor)
+        if new:
+            home = document.homes.get(position) if document else None
+            plan = plans[home] if home else next(iter(plans.values()), None) or made.setdefault(WEIGHT_FILE, FilePlan(WEIGHT_FILE))
+            plan.new.extend(new.values())
     return [*plans.values(), *made.values()]
 
 
-def _plan_part(part: Program, plans: dict[BlobFile, FilePlan], made: dict[str, FilePlan]) -> None:
-    """New tensors go where most of the part's own blobs are: the first file that it refers to."""
-    home: FilePlan | None = None
-    new: dict[int, Tensor] = {}
-    for tensor in tensors_of(part):
-        if isinstance(tensor, BlobTensor) and tensor.file in plans:
-            plan = plans[tensor.file]
-            plan.kept[tensor.record] = tensor
-            home = home or plan
-        elif goes_to_file(tensor, part.spec_version):
-            new.setdefault(id(tensor), tensor)
-    if not new:
-        return
-    if home is None:
-        home = next(iter(plans.values()), None) or made.setdefault(WEIGHT_FILE, FilePlan(WEIGHT_FILE))
-    home.new.extend(new.values())
+def positions(program: Program, at: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], Program]]:
+    """The program and the stages of a pipeline of models, each with its position, nested pipelines' positions joined."""
+    yield at, program
+    for position, stage in program.stages.items():
+        yield from positions(stage, (*at, *position))
 
 
 def goes_to_file(tensor: Tensor, spec_version: int) -> bool:

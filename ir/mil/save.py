@@ -12,11 +12,12 @@ from ir.mil.blobs import BlobTensor, BlobWriter
 from ir.mil.document import Document
 from ir.mil.draft import PackageDraft
 from ir.mil.files import copy_file, reason
+from ir.mil.lift import lift_encoded
 from ir.mil.lower import lower_model
 from ir.mil.placement import FilePlan, plan_files
 from ir.mil.values import Encoder
 from ir.tensors import Tensor
-from ir.verify import specification, structure
+from ir.verify import raise_problems, specification, structure
 
 
 class _Offsets:
@@ -47,9 +48,9 @@ def save_program(program: Program, path: str | Path, *, overwrite: bool) -> Path
         InvalidProgramError: the program breaks an invariant or its specification; nothing is written.
         PackageError: `path` exists and `overwrite` was not asked for, or is no package; or writing failed.
     """
-    structure.verify(program)
-    specification.verify(program)
     document = program.document if isinstance(program.document, Document) else None
+    structure.verify(program)
+    _verify_specification(program, document)
     target = Path(path)
     try:
         with saving(target, overwrite=overwrite) as folder:
@@ -64,6 +65,16 @@ def save_program(program: Program, path: str | Path, *, overwrite: bool) -> Path
         hint = "; free some space and save again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         raise PackageError(f"{target} could not be written: {reason(error)}{hint}. Nothing was changed.") from error
     return target
+
+
+def _verify_specification(program: Program, document: Document | None) -> None:
+    """What was wrong when the program was loaded is not our doing, and no reason to refuse what others made; what is new is."""
+    found = specification.problems(program)
+    if not found or document is None:
+        raise_problems(found)
+        return
+    known = {problem.message for problem in specification.problems(lift_encoded(document.model, document.package.weight_file))}
+    raise_problems([problem for problem in found if problem.message not in known])
 
 
 def _write_weights(plan: FilePlan, draft: PackageDraft, document: Document | None, offsets: _Offsets) -> None:

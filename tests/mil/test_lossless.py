@@ -13,6 +13,7 @@ import pytest
 
 from ir.const import Const
 from ir.core import Program
+from ir.diagnostics import InvalidProgramError
 from ir.mil import schema
 from ir.mil.blobs import BlobFile
 from ir.mil.lift import lift_model
@@ -370,6 +371,20 @@ def test_reheaded_bytes_become_a_blob_of_the_other_type(tmp_path: Path) -> None:
     back = next(load_program(tmp_path / "out.mlpackage").ops("const")).attributes["val"].tensor
     assert bytes(back.payload()) == bytes(old.payload())
     assert back.dtype is INT4
+
+
+def test_problem_that_was_there_on_loading_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    model, block = single_function_model()
+    add_op(block, "const", {}, {"one": TensorType(FP32, (4,))}, {"val": value_of(Const.of([1.0, 2.0, 3.0, 4.0]))})
+    add_op(block, "relu", {"x": "one", "slope": "one"}, {"y": TensorType(FP32, (5,))})
+    block.outputs.append("y")
+    path = write_package(tmp_path / "in.mlpackage", model)
+    program = load_program(path)
+    program.save(tmp_path / "out.mlpackage")
+    assert tree(tmp_path / "out.mlpackage") == tree(path)
+    next(program.ops("relu")).set("alpha", Const.of(1.0))
+    with pytest.raises(InvalidProgramError, match="alpha"):
+        program.save(tmp_path / "new.mlpackage")
 
 
 def test_decoding_is_left_until_asked(tmp_path: Path) -> None:
