@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from ir.core import Block, Function, Op, Program, Value
 from ir.diagnostics import InvalidProgramError, Problem
+from ir.opset import Opset, opset_of_key
 from ir.types import StateType
 
 _Follow: TypeAlias = Callable[[Op], Iterator[Op]]
@@ -128,6 +129,17 @@ def topological_order(block: Block) -> list[Op]:
             else:
                 open_ops[source] = _local_sources(source, block, previous_on_state)
     return order
+
+
+def opset_of(block: Block | None) -> Opset | None:
+    """The opset of the specialization that a block is, or is nested in; None for a detached block, and for an unknown key."""
+    at = block
+    while at is not None:
+        parent = at.parent
+        if isinstance(parent, Function):
+            return next((opset_of_key(key) for key, body in parent.specializations.items() if body is at), None)
+        at = None if parent is None else parent.block
+    return None
 
 
 def _local_sources(op: Op, block: Block, previous_on_state: dict[Op, list[Op]]) -> Iterator[Op]:

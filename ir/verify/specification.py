@@ -13,12 +13,12 @@ from typing import Final
 from ir.core import Block, Function, Op, Operand, Program, Value
 from ir.diagnostics import Problem
 from ir.infer import Args, InferError, has_rank
-from ir.opset import OPSETS, Opset, opset_of_key
+from ir.opset import OPSETS, Opset
 from ir.opsets.schema import OpSpec, Param
 from ir.specs import changes, first_opset, spec_of
 from ir.types import Dim, DType, ListType, StateType, TensorType, Type
 from ir.verify import raise_problems
-from ir.walk import walk
+from ir.walk import opset_of, walk
 
 
 def verify(checked: Program | Function | Block | Iterable[Op]) -> None:
@@ -45,17 +45,6 @@ def problems(checked: Program | Function | Block | Iterable[Op]) -> list[Problem
         if opset is not None:
             found.extend(_op_problems(op, opset))
     return found
-
-
-def opset_of(block: Block | None) -> Opset | None:
-    """The opset of the specialization that a block is, or is nested in; None for a detached block, and for an unknown key."""
-    at = block
-    while at is not None:
-        parent = at.parent
-        if isinstance(parent, Function):
-            return next((opset_of_key(key) for key, body in parent.specializations.items() if body is at), None)
-        at = None if parent is None else parent.block
-    return None
 
 
 def _op_problems(op: Op, opset: Opset) -> Iterator[Problem]:
