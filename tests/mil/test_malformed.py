@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -213,7 +214,7 @@ def mutate(content: bytes, seed: int) -> bytes:
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), part=st.sampled_from(["model.mlmodel", "weight.bin", "Manifest.json"]))
-def test_mutated_package_loads_and_saves_or_is_refused(victim: Path, tmp_path_factory: pytest.TempPathFactory, seed: int, part: str) -> None:
+def test_mutant_loads_and_saves_or_is_refused(victim: Path, tmp_path_factory: pytest.TempPathFactory, seed: int, part: str) -> None:
     before = tree(victim)
     where = next(path for path in before if path.endswith(part))
     content = before[where]
@@ -227,12 +228,10 @@ def test_mutated_package_loads_and_saves_or_is_refused(victim: Path, tmp_path_fa
             target.mkdir(exist_ok=True)
         else:
             target.write_bytes(mutate(original, seed) if path == where else original)
-    try:
+    saved = False
+    with suppress(MLPassesError):
         program = load_program(package)
         str(program)
         program.save(folder / "out.mlpackage")
-    except MLPassesError as error:
-        assert str(error)
-        assert not (folder / "out.mlpackage").exists()
-        return
-    assert (folder / "out.mlpackage").is_dir()
+        saved = True
+    assert (folder / "out.mlpackage").exists() == saved
