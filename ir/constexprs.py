@@ -1,0 +1,270 @@
+"""The constexpr ops, evaluated: one table by op type, and chains of them.
+
+Both forms are understood: that of iOS16, where operands are attributes, and indices and masks are packed bytes; and that of iOS18, where
+operands are inputs. What the ops compute is in `ir.expansion`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias
+
+import numpy as np
+from attrs import frozen
+
+from ir import expansion
+from ir.const import Const
+from ir.core import Op, Operand
+from ir.diagnostics import EvaluationError
+from ir.expansion import MAX_RANK, show_shape
+from ir.opset import IOS16, OPSETS
+from ir.opsets.schema import OpSpec
+from ir.specs import spec_of
+from ir.tensors import Array, ArrayTensor, Tensor
+from ir.types import FP32, UINT1, Dim, DType, TensorType
+
+PREFIX: Final = "constexpr_"
+
+
+def is_constexpr(op_type: str) -> bool:
+    """Whether ops of this type are constants in a compressed form, whether or not `EVALUATORS` knows them."""
+    return op_type.startswith(PREFIX)
+
+
+@frozen(eq=False)
+class Given:
+    """The operands of one op, by parameter, as tensors."""
+
+    tensors: Mapping[str, Tensor]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.tensors
+
+    def array(self, name: str) -> Array:
+        return self.tensors[name].numpy()
+
+    def dtype(self, name: str) -> DType:
+        return self.tensors[name].dtype
+
+    def optional(self, name: str) -> Array | None:
+        return self.array(name) if name in self.tensors else None
+
+    def integer(self, name: str) -> int:
+        array = self.array(name)
+        if array.size != 1:
+            raise EvaluationError(f"{name} has to be one integer, and is {show_shape(array.shape)}")
+        return int(array.item())
+
+    def shape(self) -> tuple[int, ...]:
+        array = self.array("shape")
+        if array.ndim != 1 or array.size > MAX_RANK:
+            raise EvaluationError(f"shape has to be a vector of at most {MAX_RANK} elements, and is {show_shape(array.shape)}")
+        if not array.all():
+            raise EvaluationError("shape has a dimension of 0, and a compressed weight has elements")
+        return tuple(int(dim) for dim in array)
+
+    def vector_axis(self) -> int | None:
+        return self.integer("vector_axis") if "vector_axis" in self else None
+
+    def check_offset(self, data: str) -> None:
+        if "offset" not in self:
+            return
+        offset, wanted = self.dtype("offset"), self.dtype(data)
+        if not offset.is_float and offset is not wanted:
+            raise EvaluationError(f"offset has to be a float or of the type of {data}, {wanted}, and is {offset}")
+        if self.tensors["offset"].shape != self.tensors["scale"].shape:
+            found = (show_shape(self.tensors[name].shape) for name in ("offset", "scale"))
+            raise EvaluationError("offset has to have the shape of scale, and they are {} and {}".format(*found))
+
+    def check_entries(self, indices: str) -> None:
+        lut, dtype = self.tensors["lut"].shape, self.dtype(indices)
+        if len(lut) < 2 or lut[-2] != 1 << dtype.bits:
+            raise EvaluationError(f"a LUT for indices of {dtype} has to have {1 << dtype.bits} entries, and lut is {show_shape(lut)}")
+
+
+Evaluator: TypeAlias = Callable[[Given], tuple[Tensor, ...]]
+
+
+def _affine_dequantize(given: Given) -> tuple[Tensor, ...]:
+    data, scale, zero_point = (given.array(name) for name in ("quantized_data", "scale", "zero_point"))
+    return (ArrayTensor(expansion.affine_dequantize(data, scale, zero_point, given.integer("axis")), given.dtype("scale")),)
+
+
+def _blockwise_shift_scale(given: Given) -> tuple[Tensor, ...]:
+    given.check_offset("data")
+    return (ArrayTensor(expansion.shift_scale(given.array("data"), given.array("scale"), given.optional("offset")), given.dtype("scale")),)
+
+
+def _cast(given: Given) -> tuple[Tensor, ...]:
+    wanted = given.array("output_dtype")
+    if wanted.size != 1 or wanted.item() != "fp32":
+        raise EvaluationError(f"output_dtype has to be fp32, and is {', '.join(map(str, wanted.reshape(-1)[:4]))}")
+    return (ArrayTensor(given.array("source_val").astype(np.float32), FP32),)
+
+
+def _lut_to_dense(given: Given) -> tuple[Tensor, ...]:
+    if "shape" in given:
+        dense = expansion.packed_lut_to_dense(given.array("indices"), given.array("lut"), given.shape())
+    else:
+        given.check_entries("indices")
+        dense = expansion.lut_to_dense(given.array("indices"), given.array("lut"), given.vector_axis())
+    return (ArrayTensor(dense, given.dtype("lut")),)
+
+
+def _sparse_to_dense(given: Given) -> tuple[Tensor, ...]:
+    if "shape" in given:
+        dense = expansion.packed_sparse_to_dense(given.array("nonzero_data"), given.array("mask"), given.shape())
+    else:
+        dense = expansion.sparse_to_dense(given.array("nonzero_data"), given.array("mask"))
+    return (ArrayTensor(dense, given.dtype("nonzero_data")),)
+
+
+def _lut_to_sparse(given: Given) -> tuple[Tensor, ...]:
+    given.check_entries("indices_nonzero_data")
+    before = given.array("indices_mask")
+    mask, kept = expansion.lut_to_sparse(before, given.array("indices_nonzero_data"), given.array("lut"), given.vector_axis())
+    return given.tensors["indices_mask"] if mask is before else ArrayTensor(mask, UINT1), ArrayTensor(kept, given.dtype("lut"))
+
+
+def _sparse_blockwise_shift_scale(given: Given) -> tuple[Tensor, ...]:
+    given.check_offset("nonzero_data")
+    _, kept = expansion.sparse_shift_scale(
+        given.array("data_mask"), given.array("nonzero_data"), given.array("scale"), given.optional("offset")
+    )
+    return given.tensors["data_mask"], ArrayTensor(kept, given.dtype("scale"))
+
+
+EVALUATORS: Final[Mapping[str, Evaluator]] = {
+    "constexpr_affine_dequantize": _affine_dequantize,
+    "constexpr_blockwise_shift_scale": _blockwise_shift_scale,
+    "constexpr_cast": _cast,
+    "constexpr_lut_to_dense": _lut_to_dense,
+    "constexpr_lut_to_sparse": _lut_to_sparse,
+    "constexpr_sparse_blockwise_shift_scale": _sparse_blockwise_shift_scale,
+    "constexpr_sparse_to_dense": _sparse_to_dense,
+}
+
+
+def evaluate(op: Op) -> tuple[Tensor, ...]:
+    """The values of the outputs of a constexpr op, those that it takes from other constexpr ops evaluated with it.
+
+    Raises:
+        EvaluationError: an operand does not fit, is missing, computed at run time, or depends on the op itself; the result is not what the
+            op declares; or an op of the chain is of an unknown type.
+    """
+    ops = chain(op)
+    waiting = Counter(source for each in ops for source in sources(each))
+    known: dict[Op, tuple[Tensor, ...]] = {}
+    for each in ops:
+        known[each] = _evaluate(each, known)
+        for source in sources(each):
+            waiting[source] -= 1
+            if not waiting[source]:
+                del known[source]
+    return known[op]
+
+
+def chain(op: Op) -> list[Op]:
+    """The constexpr ops that a constexpr op is computed from, each behind those that it needs; itself is the last.
+
+    Raises:
+        EvaluationError: the op depends on itself.
+    """
+    order: dict[Op, None] = {}
+    entered: dict[Op, None] = {}
+    pending = [op]
+    while pending:
+        at = pending[-1]
+        if at in order:
+            pending.pop()
+        elif at in entered:
+            order[at] = None
+            pending.pop()
+        else:
+            entered[at] = None
+            for source in sources(at):
+                if source in entered and source not in order:
+                    raise EvaluationError(f"{source.op_type} {source.name}: it depends on itself, by way of {at.op_type} {at.name}")
+                pending.append(source)
+    return list(order)
+
+
+def sources(op: Op) -> list[Op]:
+    """The constexpr ops that an op takes operands from, each once."""
+    found: dict[Op, None] = {}
+    for held in op.operands.values():
+        for operand in held:
+            source = None if isinstance(operand, Const) else operand.op
+            if source is not None and is_constexpr(source.op_type):
+                found[source] = None
+    return list(found)
+
+
+def operand_of(op: Op, parameter: str) -> Operand | None:
+    """What a constexpr op has for a parameter, be it an input of it (from iOS18 on) or an attribute (before)."""
+    found = op.get(parameter)
+    return op.attributes.get(parameter) if found is None else found
+
+
+def row_of(op: Op) -> OpSpec | None:
+    """The row of the op tables for the form that a constexpr op is in: that of iOS16 where it states its shape."""
+    found = spec_of(op.op_type, IOS16) if operand_of(op, "shape") is not None else None
+    return found or spec_of(op.op_type, OPSETS[-1])
+
+
+def _evaluate(op: Op, known: Mapping[Op, tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    try:
+        evaluator, row = EVALUATORS.get(op.op_type), row_of(op)
+        if evaluator is None or row is None:
+            raise EvaluationError(f"there is no such constexpr op; there are {', '.join(EVALUATORS)}")
+        results = evaluator(_given(op, row, known))
+        _check_results(op, results)
+    except EvaluationError as error:
+        raise EvaluationError(f"{op.op_type} {op.name}: {error}") from None
+    return results
+
+
+def _given(op: Op, row: OpSpec, known: Mapping[Op, tuple[Tensor, ...]]) -> Given:
+    tensors: dict[str, Tensor] = {}
+    for param in row.params:
+        operand = operand_of(op, param.name)
+        if operand is None:
+            if not param.optional:
+                raise EvaluationError(f"its parameter {param.name} is missing")
+            continue
+        tensor = _tensor_of(operand, param.name, known)
+        if tensor.dtype not in param.dtypes:
+            raise EvaluationError(f"its {param.name} is of {tensor.dtype}, and has to be of {' or '.join(map(repr, param.dtypes))}")
+        tensors[param.name] = tensor
+    return Given(tensors)
+
+
+def _tensor_of(operand: Operand, parameter: str, known: Mapping[Op, tuple[Tensor, ...]]) -> Tensor:
+    literal: Const | None
+    if isinstance(operand, Const):
+        literal = operand
+    else:
+        source = operand.op
+        if source is not None and source in known:
+            results = known[source]
+            if operand.index >= len(results):
+                raise EvaluationError(f"its {parameter} is the output {operand.index} of {source.op_type}, which has {len(results)}")
+            return results[operand.index]
+        if source is None or source.op_type != "const":
+            computed = f"the input {operand.name}" if source is None else f"computed by {source.op_type} {operand.name}"
+            raise EvaluationError(f"its {parameter} has to be known at compile time, and is {computed}")
+        literal = source.attributes.get("val")
+    if literal is None or not literal.is_tensor:
+        raise EvaluationError(f"its {parameter} has to be a tensor, and is {'without a value' if literal is None else repr(literal.type)}")
+    return literal.tensor
+
+
+def _check_results(op: Op, results: tuple[Tensor, ...]) -> None:
+    if len(results) != len(op.outputs):
+        raise EvaluationError(f"it yields {len(results)} results, and has {len(op.outputs)} outputs")
+    for value, result in zip(op.outputs, results, strict=True):
+        declared = value.type
+        shape: tuple[Dim, ...] = result.shape
+        if not isinstance(declared, TensorType) or declared.dtype is not result.dtype or declared.shape != shape:
+            raise EvaluationError(f"{value.name} is {result.dtype}{show_shape(result.shape)}, and is declared as {declared!r}")
