@@ -15,6 +15,11 @@ from ir.core import Function, Program
 from mlpasses.context import Context
 
 
+def kebab(name: str) -> str:
+    """`QuantizeWeights` → `quantize-weights`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).lower()
+
+
 class Pass(ABC):
     """A transformation of a program.
 
@@ -60,8 +65,3 @@ class FunctionPass(Pass):
 
     def apply(self, program: Program, context: Context) -> int:
         return sum(self.run(function, context) for function in program.all_functions())
-
-
-def kebab(name: str) -> str:
-    """`QuantizeWeights` → `quantize-weights`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).lower()

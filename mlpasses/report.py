@@ -79,7 +79,7 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain data, for JSON; an infinite SQNR is the string "inf"."""
-        data = {
+        data: dict[str, Any] = {
             "passes": [asdict(row) for row in self.passes],
             "weights": [{**asdict(row), "bits": row.bits, "sqnr": _finite(row.sqnr)} for row in self.weights],
             "notes": [asdict(note) for note in self.notes],

@@ -1,0 +1,100 @@
+"""A graph-pass compiler for Core ML ML Programs.
+
+    import mlpasses as mp
+
+    program = mp.load("Encoder.mlpackage")
+    result = mp.run(program, mp.Pipeline(mp.RaiseOpset("iOS18"), mp.QuantizeWeights()))
+    result.save("Encoder-w8.mlpackage")
+
+Names are imported when they are first used (PEP 562): `import mlpasses` itself costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from ir.core import Program
+    from ir.diagnostics import (
+        EvaluationError,
+        InvalidProgramError,
+        MLPassesError,
+        MutationError,
+        PackageError,
+        ParseError,
+        UnsupportedModelError,
+    )
+    from ir.mil.load import load_program as load
+    from ir.opset import IOS15, IOS16, IOS17, IOS18, IOS26, Opset
+    from mlpasses.cleanup.dce import DeadCode
+    from mlpasses.compress.decompress import DecompressWeights
+    from mlpasses.compress.quantize import QuantizeWeights
+    from mlpasses.config import Quantize
+    from mlpasses.context import Context
+    from mlpasses.errors import ConfigError, PassError, RecipeError
+    from mlpasses.manager import Result, run
+    from mlpasses.opset import RaiseOpset
+    from mlpasses.passes import FunctionPass, Pass, ProgramPass
+    from mlpasses.pipeline import Pipeline
+    from mlpasses.recipe import dump_recipe, load_recipe
+    from mlpasses.report import Note, Report, WeightRow
+
+__all__ = [
+    "IOS15", "IOS16", "IOS17", "IOS18", "IOS26",
+    "ConfigError", "Context", "DeadCode", "DecompressWeights", "EvaluationError", "FunctionPass", "InvalidProgramError",
+    "MLPassesError", "MutationError", "Note", "Opset", "PackageError", "ParseError", "Pass", "PassError", "Pipeline", "Program",
+    "ProgramPass", "Quantize", "QuantizeWeights", "RaiseOpset", "RecipeError", "Report", "Result", "UnsupportedModelError", "WeightRow",
+    "__version__", "dump_recipe", "load", "load_recipe", "run",
+]  # fmt: skip
+
+_HOMES: Final = {
+    "ir.core": ("Program",),
+    "ir.diagnostics": (
+        "EvaluationError", "InvalidProgramError", "MLPassesError", "MutationError", "PackageError", "ParseError", "UnsupportedModelError",
+    ),
+    "ir.opset": ("IOS15", "IOS16", "IOS17", "IOS18", "IOS26", "Opset"),
+    "mlpasses.cleanup.dce": ("DeadCode",),
+    "mlpasses.compress.decompress": ("DecompressWeights",),
+    "mlpasses.compress.quantize": ("QuantizeWeights",),
+    "mlpasses.config": ("Quantize",),
+    "mlpasses.context": ("Context",),
+    "mlpasses.errors": ("ConfigError", "PassError", "RecipeError"),
+    "mlpasses.manager": ("Result", "run"),
+    "mlpasses.opset": ("RaiseOpset",),
+    "mlpasses.passes": ("FunctionPass", "Pass", "ProgramPass"),
+    "mlpasses.pipeline": ("Pipeline",),
+    "mlpasses.recipe": ("dump_recipe", "load_recipe"),
+    "mlpasses.report": ("Note", "Report", "WeightRow"),
+}  # fmt: skip
+"""Where the public names live. The imports above say the same to type checkers; a test holds the two together."""
+
+_SOURCES: Final = {
+    "load": ("ir.mil.load", "load_program"),
+    **{name: (module, name) for module, names in _HOMES.items() for name in names},
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        value: Any = _version()
+    elif name in _SOURCES:
+        module, attribute = _SOURCES[name]
+        value = getattr(import_module(module), attribute)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("mlpasses")
+    except PackageNotFoundError:
+        return "0+unknown"  # run from a source tree that was never installed
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

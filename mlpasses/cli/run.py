@@ -1,0 +1,99 @@
+"""`mlpasses run MODEL [RECIPE] -o OUT`"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from mlpasses.cli.common import Settings, common_options, load, size_of
+
+if TYPE_CHECKING:
+    from mlpasses.manager import Result
+    from mlpasses.pipeline import Pipeline
+
+STDIN: Final = Path("-")
+
+
+@click.command("run")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("recipe", type=click.Path(path_type=Path, allow_dash=True), required=False)
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The package to write.")
+@click.option("-p", "--pass", "entries", multiple=True, metavar="PASS", help="A pass, to run after those of RECIPE. Repeatable.")
+@click.option("-s", "--set", "settings_", multiple=True, metavar="PASS.OPTION=VALUE", help="An option of a pass. Repeatable.")
+@click.option("-f", "--force", is_flag=True, help="Replace an existing package.")
+@click.option("--workers", type=click.IntRange(min=1), help="How many weights to work on at once; all processors by default.")
+@click.option("--scratch", type=click.Path(path_type=Path, exists=True, file_okay=False), help="The folder of scratch files.")
+@common_options
+def command(
+    settings: Settings,
+    model: Path,
+    recipe: Path | None,
+    output: Path,
+    entries: tuple[str, ...],
+    settings_: tuple[str, ...],
+    force: bool,
+    workers: int | None,
+    scratch: Path | None,
+) -> None:
+    """Run a recipe over MODEL, write the result to OUT, and show what became of each weight.
+
+    RECIPE is a YAML file (- reads it from stdin). Passes may also be given one by one:
+
+    \b
+      mlpasses run M.mlpackage w8.yaml -o M-w8.mlpackage
+      mlpasses run M.mlpackage w8.yaml -o M-w8.mlpackage --set quantize-weights.dtype=uint8
+      mlpasses run M.mlpackage -o M-w8.mlpackage -p raise-opset=iOS18 -p quantize-weights -p dead-code
+      mlpasses run M.mlpackage -o M-w8.mlpackage -p 'quantize-weights: {dtype: uint8, mode: asymmetric}'
+
+    OUT is written in one step: whatever happens, it is the old package or the new one, whole. It may be MODEL itself, with --force.
+    """
+    from ir.mil.atomic import check_target
+
+    started = perf_counter()
+    pipeline = _pipeline(recipe, entries, settings_)
+    check_target(output, overwrite=force)
+    before = size_of(model)
+    result = _run(model, pipeline, settings, workers, scratch)
+    result.save(output, overwrite=force)
+    summary = {"model": str(model), "output": str(output), "before": before, "after": size_of(output), "seconds": perf_counter() - started}
+    if settings.as_json:
+        settings.data({**summary, "report": result.report.as_dict()})
+    elif not settings.quiet:
+        _show(result, summary, settings)
+
+
+def _pipeline(recipe: Path | None, entries: tuple[str, ...], overrides: tuple[str, ...]) -> Pipeline:
+    """The passes of the recipe, then those given one by one, with options set over both."""
+    from mlpasses.recipe import entries_in, inline_entries, pipeline_of, recipe_entries
+
+    if recipe is None and not entries:
+        raise click.UsageError("there is nothing to run: give a RECIPE, or passes with -p", click.get_current_context())
+    nodes = () if recipe is None else recipe_entries(recipe) if recipe != STDIN else entries_in(sys.stdin.buffer.read(), "<stdin>")
+    return pipeline_of((*nodes, *inline_entries(entries)), overrides)
+
+
+def _run(model: Path, pipeline: Pipeline, settings: Settings, workers: int | None, scratch: Path | None) -> Result:
+    from mlpasses.manager import run
+    from mlpasses.progress import TerminalProgress
+
+    program = load(model, settings)
+    shown = not settings.quiet and sys.stderr.isatty()
+    with TerminalProgress() if shown else nullcontext() as progress:
+        return run(program, pipeline, progress=progress, workers=workers, scratch=scratch)
+
+
+def _show(result: Result, summary: dict[str, Any], settings: Settings) -> None:
+    from mlpasses.tables import ROWS, bytes_text, passes_table, report_table
+
+    settings.say(report_table(result.report, rows=None if settings.verbose else ROWS))
+    if settings.verbose:
+        settings.say("\n" + passes_table(result.report))
+    before, after = summary["before"], summary["after"]
+    share = f"{100 * after / before:.0f} % of the size, " if before else ""
+    seconds = f"{summary['seconds']:.1f} s"
+    settings.say(f"{summary['model']} {bytes_text(before)} → {summary['output']} {bytes_text(after)} ({share}{seconds})")

@@ -1,0 +1,396 @@
+"""Passes as plain data, and back: what recipes and the command line share.
+
+The options of a pass are the fields of its class. A pass whose one field is a config takes the config's fields as its own:
+
+    quantize-weights: {dtype: int8}    ⇄    QuantizeWeights(Quantize(dtype="int8"))
+
+and a lone value is the first field:
+
+    raise-opset: iOS18                 ⇄    RaiseOpset("iOS18")
+
+Types are taken at their word: text is no number, 1.5 is no whole number, and a key that names no option is refused.
+"""
+
+from __future__ import annotations
+
+import enum
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path as FilePath
+from typing import Any, Final, Literal, Union, get_args, get_origin
+
+import attrs
+import cattrs
+from attrs import frozen
+from cattrs.errors import AttributeValidationNote, ClassValidationError, IterableValidationError
+from cattrs.gen import make_dict_unstructure_fn
+
+from ir.diagnostics import MLPassesError
+from ir.opset import Opset, opset_of_target
+from ir.types import DTYPE_BY_NAME, DType
+from mlpasses.errors import ConfigError
+from mlpasses.options import config_of, is_config, options_class, options_of, show, type_words
+from mlpasses.passes import Pass
+from mlpasses.pipeline import Pipeline
+from mlpasses.registry import pass_class, suggest
+from mlpasses.yamltree import Block, Path
+
+NOTHING: Final = object()
+"""In place of options: a pass was given by its name alone."""
+
+
+@frozen
+class Fault:
+    """One thing that is wrong with options: what, where below them, and the nearest fix. `at_key`: it is the key that is wrong."""
+
+    message: str
+    path: Path = ()
+    hint: str = ""
+    at_key: bool = False
+
+    def below(self, *steps: str | int) -> Fault:
+        return attrs.evolve(self, path=(*steps, *self.path))
+
+
+class Faults(Exception):  # noqa: N818 - what is raised is a collection
+    """All that is wrong with a piece of data. Caught in this module and in `mlpasses.recipe`; users see a `RecipeError`."""
+
+    def __init__(self, *faults: Fault) -> None:
+        super().__init__("; ".join(fault.message for fault in faults))
+        self.faults = faults
+
+
+def structure_passes(data: Any) -> Pipeline:
+    """A pipeline from the list of its passes.
+
+    Raises:
+        Faults: with everything that is wrong.
+    """
+    made: Pipeline = _structured(Pipeline, data)
+    return made
+
+
+def unstructure_pass(each: Pass) -> Any:
+    """The entry of a recipe that stands for a pass: its name alone where no option differs from its default.
+
+    Raises:
+        ConfigError: no recipe can name the pass: it is not registered.
+    """
+    try:
+        known = pass_class(each.name)
+    except ConfigError as error:
+        raise ConfigError(f"{type(each).__name__} cannot stand in a recipe: {error}") from error
+    if known is not type(each):
+        other = f"{known.__module__}.{known.__name__}"
+        raise ConfigError(f"{type(each).__name__} cannot stand in a recipe: {each.name!r} is {other}; give it a name of its own")
+    if isinstance(each, Pipeline):
+        return Block({each.name: [unstructure_pass(inner) for inner in each]})
+    if each == _by_default(type(each)):
+        return each.name
+    config = config_of(type(each))
+    value = each if config is None else getattr(each, config.field)
+    plain = _unstructure_hook(type(value))(value)
+    options = options_of(type(each))
+    if config is None and len(options) == 1 and not isinstance(plain[options[0].name], Mapping | None):
+        return Block({each.name: plain[options[0].name]})
+    return Block({each.name: plain})
+
+
+def faults_of(error: Exception, path: Path = ()) -> Iterator[Fault]:
+    """Everything that went wrong in a conversion, one fault each."""
+    if isinstance(error, Faults):
+        yield from (fault.below(*path) for fault in error.faults)
+    elif isinstance(error, ClassValidationError | IterableValidationError):  # of a type that only cattrs knows
+        placed, others = error.group_exceptions()
+        for inner, note in placed:
+            yield from faults_of(inner, (*path, note.name if isinstance(note, AttributeValidationNote) else note.index))
+        for inner in others:
+            yield from faults_of(inner, path)
+    else:
+        yield Fault(_sentence(error), (*path, *_named_field(error)))
+
+
+def _sentence(error: Exception) -> str:
+    """What an exception says. Those of attrs' validators hold the sentence, then the field, its bounds and the value."""
+    if isinstance(error, MLPassesError) or not error.args:
+        return str(error) or type(error).__name__
+    return str(error.args[0])
+
+
+def _named_field(error: Exception) -> Path:
+    return tuple(argument.alias or argument.name for argument in error.args[1:2] if isinstance(argument, attrs.Attribute))
+
+
+@cache
+def _converter() -> cattrs.Converter:
+    """Strict, complete in its complaints. Made once: it holds functions generated for each class, and nothing else."""
+    converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
+    for kind, accepts in _EXACT.items():
+        converter.register_structure_hook(kind, _exact(kind, accepts))
+    converter.register_structure_hook(FilePath, lambda data, _: FilePath(_structured(str, data)))
+    converter.register_unstructure_hook(FilePath, str)
+    converter.register_structure_hook(DType, lambda data, _: _by_name(data, DTYPE_BY_NAME, "element type"))
+    converter.register_unstructure_hook(DType, lambda dtype: dtype.name)
+    converter.register_structure_hook(Opset, lambda data, _: opset_of_target(_structured(str, data)))
+    converter.register_unstructure_hook(Opset, lambda opset: opset.target)
+    converter.register_structure_hook_factory(is_config, _config_hook)
+    converter.register_structure_hook_factory(_is_pass, _pass_hook)
+    converter.register_unstructure_hook_factory(attrs.has, _unstructure_hook)
+    converter.register_unstructure_hook_factory(_is_pass, lambda _: unstructure_pass)
+    converter.register_structure_hook_factory(_is_union, _union_hook)
+    converter.register_structure_hook_factory(_is_choice, _choice_hook)
+    converter.register_structure_hook_factory(_is_sequence, _sequence_hook)
+    converter.register_structure_hook_factory(_is_mapping, _mapping_hook)
+    return converter
+
+
+def _structured(kind: Any, data: Any) -> Any:
+    try:
+        return _converter().structure(data, kind)
+    except (ClassValidationError, IterableValidationError) as error:
+        raise Faults(*faults_of(error)) from error
+    except cattrs.StructureHandlerNotFoundError as error:
+        raise ConfigError(f"no recipe can state an option of type {type_words(kind)}: {error}") from error
+
+
+Hook = Callable[[Any, Any], Any]
+
+_EXACT: Final[dict[type, tuple[type, ...]]] = {
+    str: (str,),
+    bool: (bool,),
+    int: (int,),
+    float: (int, float),
+    types.NoneType: (types.NoneType,),
+}
+"""What plain data stands for each primitive type."""
+
+def _exact(kind: type, accepts: tuple[type, ...]) -> Hook:
+    def structure(data: Any, _: Any) -> Any:
+        if type(data) not in accepts:
+            raise _mismatch(kind, data)
+        return kind(data) if kind is float else data
+
+    return structure
+
+
+def _mismatch(kind: Any, data: Any, hint: str = "") -> Faults:
+    return Faults(Fault(f"expected {type_words(kind)}, found {show(data)}", hint=hint))
+
+
+def _by_name(data: Any, known: Mapping[str, Any], what: str) -> Any:
+    if not isinstance(data, str) or data not in known:
+        raise Faults(Fault(f"expected an {what}, found {show(data)}", hint=suggest(str(data), known)))
+    return known[data]
+
+
+def _config_hook(kind: type) -> Hook:
+    def structure(data: Any, _: Any) -> Any:
+        if not isinstance(data, Mapping):
+            raise _mismatch(kind, data)
+        return _made(kind, data, kind.__name__)
+
+    return structure
+
+
+def _made(kind: type, given: Mapping[str, Any], title: str) -> Any:
+    """An instance of a class of options; `title` is what complaints call it."""
+    options = {option.name: option for option in options_of(kind)}
+    faults = [
+        Fault(f"{title} has no option {key!r}", (key,), suggest(key, options) if options else f"{title} takes no options", at_key=True)
+        for key in given
+        if key not in options
+    ]
+    missing = [option for option in options.values() if option.required and option.name not in given]
+    faults += [Fault(f"{title} needs the option {option.name!r}: {option.accepts}") for option in missing]
+    values: dict[str, Any] = {}
+    for name in [key for key in given if key in options]:
+        try:
+            values[name] = _structured(options[name].type, given[name])
+        except Exception as error:
+            faults.extend(faults_of(error, (name,)))
+    if faults:
+        raise Faults(*faults)
+    try:
+        return kind(**values)
+    except Exception as error:
+        raise Faults(*faults_of(error)) from error
+
+
+def _unstructure_hook(kind: type) -> Callable[[Any], Any]:
+    options_of(kind)  # resolves the types, which the generated function looks at
+    return make_dict_unstructure_fn(kind, _converter(), _cattrs_omit_if_default=True, _cattrs_use_alias=True)
+
+
+def _is_pass(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Pass)
+
+
+def _pass_hook(expected: type[Pass]) -> Hook:
+    if expected is Pipeline:
+        return lambda data, _: Pipeline(*_structured(tuple[Pass, ...], data))
+
+    def structure(data: Any, _: Any) -> Pass:
+        name, options = _entry(data)
+        try:
+            kind = pass_class(name)
+        except ConfigError as error:
+            message, _, hint = str(error).partition("; ")
+            raise Faults(Fault(message, (name,) if options is not NOTHING else (), hint, at_key=True)) from error
+        if not issubclass(kind, expected):
+            raise Faults(Fault(f"expected {expected.name}, found {name}"))
+        try:
+            return _pass(kind, options)
+        except Exception as error:
+            raise Faults(*faults_of(error, (name,) if options is not NOTHING else ())) from error
+
+    return structure
+
+
+def _entry(data: Any) -> tuple[str, Any]:
+    """The name of a pass, and its options as they were given."""
+    if isinstance(data, str):
+        return data, NOTHING
+    if not isinstance(data, Mapping):
+        raise Faults(Fault(f"expected the name of a pass, or a name with its options, found {show(data)}"))
+    if len(data) == 1:
+        return next(iter(data.items()))
+    first, *others = data or [""]
+    if not first:
+        raise Faults(Fault("expected the name of a pass, found an empty mapping"))
+    hint = f"options stand below the name, indented further: {first}: {{{others[0]}: …}}" if data[first] is None else "one item each"
+    raise Faults(Fault(f"expected one pass in each item of the list, found {', '.join(data)}", hint=hint))
+
+
+def _pass(kind: type[Pass], options: Any) -> Pass:
+    if issubclass(kind, Pipeline):
+        return structure_passes([] if options in (NOTHING, None) else options)
+    if options is NOTHING or options is None:
+        made: Pass = _made(kind, {}, kind.name)
+        return made
+    config = config_of(kind)
+    target = options_class(kind)
+    value = _made(target, options, kind.name) if isinstance(options, Mapping) else _lone(target, options, kind.name)
+    return value if config is None else _made_of(kind, config.name, value)
+
+
+def _lone(kind: type, value: Any, title: str) -> Any:
+    """An instance of a class of options from the value of its first."""
+    options = options_of(kind)
+    if not options:
+        raise Faults(Fault(f"{title} takes no options, found {show(value)}"))
+    name = options[0].name
+    try:
+        return _made(kind, {name: value}, title)
+    except Faults as error:
+        raise Faults(*(attrs.evolve(f, path=f.path[1:]) if f.path[:1] == (name,) else f for f in error.faults)) from error
+
+
+def _made_of(kind: type[Pass], name: str, config: Any) -> Pass:
+    try:
+        return kind(**{name: config})
+    except Exception as error:
+        raise Faults(*faults_of(error)) from error
+
+
+def _required(kind: type) -> bool:
+    return any(option.required for option in options_of(kind))
+
+
+def _by_default(kind: type[Pass]) -> Pass | None:
+    return None if _required(kind) else kind()
+
+
+def _is_union(kind: Any) -> bool:
+    return get_origin(kind) in (Union, types.UnionType)
+
+
+def _union_hook(kind: Any) -> Hook:
+    members = get_args(kind)
+
+    def structure(data: Any, _: Any) -> Any:
+        failures: list[Exception] = []
+        for member in members:
+            try:
+                return _structured(member, data)
+            except Exception as error:
+                failures.append(error)
+        deep = [f for f in failures if any(fault.path for fault in faults_of(f))]
+        if len(deep) == 1:  # one member was meant, as its shape shows: say what is wrong inside
+            raise deep[0]
+        raise _mismatch(kind, data)
+
+    return structure
+
+
+def _is_choice(kind: Any) -> bool:
+    return get_origin(kind) is Literal or (isinstance(kind, type) and issubclass(kind, enum.Enum))
+
+
+def _choice_hook(kind: Any) -> Hook:
+    choices = {a: a for a in get_args(kind)} if get_origin(kind) is Literal else {member.value: member for member in kind}
+
+    def structure(data: Any, _: Any) -> Any:
+        for value, choice in choices.items():
+            if type(value) is type(data) and value == data:
+                return choice
+        near = suggest(data, [str(c) for c in choices]) if isinstance(data, str) else ""
+        raise _mismatch(kind, data, near if near.startswith("did") else "")
+
+    return structure
+
+
+def _is_sequence(kind: Any) -> bool:
+    origin = get_origin(kind) or kind
+    return isinstance(origin, type) and issubclass(origin, Sequence | set | frozenset) and not issubclass(origin, str | bytes)
+
+
+def _sequence_hook(kind: Any) -> Hook:
+    origin, args = get_origin(kind) or kind, get_args(kind) or (Any, ...)
+    build = origin if origin in (list, set, frozenset) else tuple
+    fixed = origin is tuple and args[-1] is not Ellipsis
+
+    def structure(data: Any, _: Any) -> Any:
+        if not isinstance(data, list | tuple):
+            raise _mismatch(kind, data)
+        if fixed and len(data) != len(args):
+            raise Faults(Fault(f"expected a list of {len(args)} items, found {len(data)}"))
+        items: list[Any] = []
+        faults: list[Fault] = []
+        for index, item in enumerate(data):
+            try:
+                items.append(_structured(args[index] if fixed else args[0], item))
+            except Exception as error:
+                faults.extend(faults_of(error, (index,)))
+        if faults:
+            raise Faults(*faults)
+        return build(items)
+
+    return structure
+
+
+def _is_mapping(kind: Any) -> bool:
+    origin = get_origin(kind) or kind
+    return isinstance(origin, type) and issubclass(origin, Mapping)
+
+
+def _mapping_hook(kind: Any) -> Hook:
+    keys, values = get_args(kind) or (str, Any)
+
+    def structure(data: Any, _: Any) -> Any:
+        if not isinstance(data, Mapping):
+            raise _mismatch(kind, data)
+        made: dict[Any, Any] = {}
+        faults: list[Fault] = []
+        for key, value in data.items():
+            try:
+                made[_structured(keys, key)] = _structured(values, value)
+            except Exception as error:
+                faults.extend(faults_of(error, (key,)))
+        if faults:
+            raise Faults(*faults)
+        return made
+
+    return structure
+
+

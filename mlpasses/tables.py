@@ -1,0 +1,149 @@
+"""The closing table: what became of each weight, in text.
+
+    weight        op    shape           before     after  bits   SQNR
+    ─────────────────────────────────────────────────────────────────────────────────────
+    conv1_weight  conv  64 × 1 × 3 × 3  1.2 KB     0.7 KB  8.50  44.1 dB
+    head_weight   conv  …               12 KB      12 KB  16.00           skipped: fewer than 2048 elements
+    ─────────────────────────────────────────────────────────────────────────────────────
+    2 weights                           13 KB      12.7 KB
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from rich.box import Box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mlpasses.report import Note, Report, WeightRow
+
+ROWS: Final = 60
+"""Rows that are shown of a longer table; rendering takes a quarter of a millisecond each, and nobody reads more."""
+
+LINES: Final = Box("\n".join(["    ", "    ", " ── ", "    ", " ── ", " ── ", "    ", "    "]) + "\n")
+"""A rule below the head and above the foot, and no more."""
+
+
+def report_table(report: Report, *, rows: int | None = ROWS) -> str:
+    """The closing table of a run, with notes and totals. Lines are as long as their contents.
+
+    Of more than `rows` weights the largest are shown, and the others summed up; None shows all.
+    """
+    parts = []
+    if report.weights:
+        parts.append(_weights(report, rows))
+    parts += _notes(report.notes, rows)
+    if not parts:
+        changes = sum(row.changes for row in report.passes)
+        parts.append(f"{changes} changes; no weight was looked at" if changes else "nothing was changed")
+    return "\n".join(parts)
+
+
+def passes_table(report: Report) -> str:
+    """How long each pass took, and how many changes it made."""
+    table = grid("pass", ">changes", ">time")
+    for row in report.passes:
+        table.add_row(row.name, f"{row.changes:,}", f"{row.seconds:.2f} s")
+    return rendered(table)
+
+
+def bytes_text(count: int) -> str:
+    """`1.9 GB`: at least two digits, in powers of 1000 as file managers count."""
+    value, unit = float(count), "B"
+    for bigger in ("KB", "MB", "GB", "TB"):
+        if value < 999.5:
+            break
+        value, unit = value / 1000, bigger
+    digits = 0 if unit == "B" or value >= 99.95 else 1 if value >= 9.995 else 2
+    return f"{value:.{digits}f} {unit}"
+
+
+def shape_text(shape: Iterable[object]) -> str:
+    """`64 × 1 × 3 × 3`; `scalar` for a shape without dimensions."""
+    return " × ".join(map(str, shape)) or "scalar"
+
+
+def grid(*columns: str) -> Table:
+    """An empty table; a column whose title starts with `>` holds numbers."""
+    table = Table(box=LINES, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="", footer_style="", show_lines=False)
+    for title in columns:
+        number = title.startswith(">")
+        table.add_column(title.removeprefix(">"), justify="right" if number else "left", no_wrap=True)
+    return table
+
+
+def rendered(table: Table) -> str:
+    """A table as text without colours or trailing blanks."""
+    file = io.StringIO()
+    Console(file=file, width=10_000, color_system=None, force_terminal=False, legacy_windows=False).print(table)
+    return "\n".join(line.rstrip() for line in file.getvalue().rstrip().splitlines())
+
+
+def _weights(report: Report, limit: int | None) -> str:
+    table = grid("weight", "op", "shape", ">before", ">after", ">bits", ">SQNR", "")
+    shown, rest = _largest(report.weights, limit)
+    several = len({row.pass_name for row in report.weights}) > 1
+    for row in shown:
+        scheme = f"{row.pass_name}: {row.scheme}" if several else row.scheme
+        table.add_row(
+            Text(row.name),
+            Text(row.op_type),
+            shape_text(row.shape),
+            bytes_text(row.before),
+            bytes_text(row.after),
+            f"{row.bits:.2f}",
+            _decibels(row.sqnr),
+            Text(scheme if row.skipped is None else f"skipped: {row.skipped}"),
+        )
+    if rest:
+        before, after = sum(row.before for row in rest), sum(row.after for row in rest)
+        skipped = sum(row.skipped is not None for row in rest)
+        remark = f"{skipped} of them skipped" if skipped else ""
+        table.add_row(f"… and {len(rest)} smaller", "", "", bytes_text(before), bytes_text(after), "", "", remark)
+    table.show_footer = True
+    for column, text in zip(table.columns, _totals(report), strict=True):
+        column.footer = text
+    return rendered(table)
+
+
+def _totals(report: Report) -> tuple[str, ...]:
+    last = {row.name: row for row in report.weights}
+    numel = sum(row.numel for row in last.values())
+    skipped = sum(row.skipped is not None for row in last.values())
+    bits = f"{8 * report.after / numel:.2f}" if numel else ""
+    count = f"{len(last)} weight{'' if len(last) == 1 else 's'}"
+    remark = f"{skipped} skipped" if skipped else ""
+    return count, "", "", bytes_text(report.before), bytes_text(report.after), bits, "", remark
+
+
+def _largest(rows: Sequence[WeightRow], limit: int | None) -> tuple[list[WeightRow], list[WeightRow]]:
+    """The rows to show, in their order, and the others."""
+    if limit is None or len(rows) <= limit:
+        return list(rows), []
+    order = sorted(range(len(rows)), key=lambda index: -rows[index].before)
+    shown = set(order[:limit])
+    return [rows[i] for i in sorted(shown)], [row for i, row in enumerate(rows) if i not in shown]
+
+
+def _notes(notes: Sequence[Note], limit: int | None) -> list[str]:
+    """One line a reason: what it holds for is counted where it is many."""
+    places: dict[tuple[str, str], list[str]] = {}
+    for note in notes:
+        places.setdefault((note.pass_name, note.reason), []).append(note.where)
+    lines = []
+    for (pass_name, reason), found in places.items():
+        few = len(found) if limit is None else 3
+        more = f" and {len(found) - few} more" if len(found) > few else ""
+        lines.append(f"note: {pass_name}: {', '.join(found[:few])}{more}: {reason}")
+    return lines
+
+
+def _decibels(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.1f} dB" if math.isfinite(value) else "exact" if value > 0 else str(value)
