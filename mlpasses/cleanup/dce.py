@@ -1,0 +1,83 @@
+"""`DeadCode`: what nobody uses goes.
+
+    inputs %x: fp16[4]                          inputs %x: fp16[4]
+    %a: fp16[4] = exp(x=%x)
+    %b: fp16[4] = add(x=%a, y=%x)         →
+    %y: fp16[4] = relu(x=%x)                    %y: fp16[4] = relu(x=%x)
+    return %y                                   return %y
+
+Each block is gone through once, backwards: what uses an op comes after it, so when an op's turn comes, all of its users that go are gone,
+those in nested blocks too. O(ops + operands).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from attrs import frozen
+
+from ir.core import Block, Function, Op
+from ir.opset import OPSETS
+from ir.specs import spec_of
+from ir.walk import walk
+from mlpasses.context import Context
+from mlpasses.passes import FunctionPass
+
+
+@frozen
+class DeadCode(FunctionPass):
+    """Erases ops whose outputs nobody uses, unless they have an effect.
+
+    An op has an effect if it writes a state, or holds one that does in a nested block. An op of a type that the op tables do not have is
+    kept, since nothing is known of its effects, and so is one that holds it; a note says so. The inputs and outputs of functions and
+    blocks stay as they are.
+    """
+
+    def run(self, fn: Function, cx: Context) -> int:
+        return sum(_sweep(block, _keepers(block), cx) for block in fn.specializations.values())
+
+
+def _keepers(block: Block) -> dict[Op, Op]:
+    """The ops that have to stay although nobody may use them, each with the op that is the reason: itself, or one that it holds."""
+    found: dict[Op, Op] = {}
+    for op in walk(block):
+        spec = spec_of(op.op_type, OPSETS[-1])
+        if spec is not None and spec.pure:
+            continue
+        at: Op | None = op
+        while at is not None and at not in found:
+            found[at] = op
+            around = at.block.parent if at.block is not None else None
+            at = around if isinstance(around, Op) else None
+    return found
+
+
+def _sweep(block: Block, keepers: dict[Op, Op], cx: Context) -> int:
+    erased = 0
+    pending: list[Iterator[Op]] = [reversed(block)]
+    while pending:
+        op = next(pending[-1], None)
+        if op is None:
+            pending.pop()
+            continue
+        unused = not any(value.is_used for value in op.outputs)
+        if unused and op not in keepers:
+            op.erase()
+            erased += 1
+            continue
+        if unused:
+            _note(op, keepers[op], cx)
+        pending.extend(reversed(nested) for nested in op.blocks)
+    return erased
+
+
+def _note(op: Op, reason: Op, cx: Context) -> None:
+    """Says why an unused op is kept, where that is for want of knowledge."""
+    if spec_of(reason.op_type, OPSETS[-1]) is not None:
+        return
+    unknown = "its op type" if reason is op else f"{_name(reason)}, which it holds"
+    cx.note(_name(op), f"nobody uses it, but it is kept, since nothing is known of the effects of {unknown}")
+
+
+def _name(op: Op) -> str:
+    return f"{op.op_type} {op.name}".rstrip()
