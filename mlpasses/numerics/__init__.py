@@ -1,0 +1,1 @@
+"""Numerics: functions from arrays to arrays. Nothing here knows of graphs."""

@@ -1,0 +1,115 @@
+"""Where results lie until the program is saved: small ones in memory, large ones in a scratch file.
+
+The sizes are known before the work begins, so each result has its place: results lie in the order of the program, however many workers
+there are and whoever is first, and no worker waits for another.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from ir.tensors import MappedFile, MappedTensor, PackedTensor, Tensor
+from ir.types import DType
+from mlpasses.errors import ConfigError
+
+ALIGNMENT: Final = 64
+"""Where results start: on a cache line, so that no two workers write to one."""
+KEPT: Final = 64 << 10
+"""Bytes below which a result is not worth a place in a scratch file: it stays in memory."""
+SPARE: Final = 1 << 20
+"""Bytes that have to be free besides, for the file system's own accounts."""
+ADVICE: Final = "name another folder as scratch (--scratch DIR), or make room"
+
+
+class Store:
+    """Slots for results whose sizes are given. Workers write to them, parts in any order; then each is a tensor.
+
+    Raises:
+        ConfigError: the scratch folder does not exist, cannot be written to, or has too little space for all that has to go there.
+    """
+
+    def __init__(self, sizes: Iterable[int], folder: str | os.PathLike[str] | None = None) -> None:
+        self._memory: list[bytearray | None] = []
+        self._starts: list[int] = []
+        end = 0
+        for size in sizes:
+            small = size < KEPT
+            self._memory.append(bytearray(size) if small else None)
+            self._starts.append(end)
+            end += 0 if small else (size + ALIGNMENT - 1) & -ALIGNMENT
+        self._file = ScratchFile(end, folder) if end else None
+
+    def write(self, slot: int, position: int, data: memoryview) -> None:
+        """Writes bytes into a slot. Safe from several threads, as long as no two write to one place.
+
+        Raises:
+            ConfigError: the scratch folder has no space left.
+        """
+        memory = self._memory[slot]
+        if memory is not None:
+            memory[position : position + len(data)] = data
+        elif self._file is not None:
+            self._file.write_at(self._starts[slot] + position, data)
+
+    def tensor(self, slot: int, dtype: DType, shape: tuple[int, ...]) -> Tensor:
+        """What has been written to a slot. Asked twice, there are two tensors of the same bytes."""
+        memory = self._memory[slot]
+        if memory is not None or self._file is None:
+            return PackedTensor(memoryview(memory or b""), dtype, shape)
+        return MappedTensor(self._file, self._starts[slot], dtype, shape)
+
+
+class ScratchFile(MappedFile):
+    """A file of a fixed size that has no name and goes away with the last tensor that lies in it, or with the process.
+
+    Workers write to it at positions of their own; what they wrote is read through a shared mapping, so neither way holds it in private
+    memory. It exists in this process only, and is not to be pickled.
+
+    Raises:
+        ConfigError: `folder` does not exist, cannot be written to, or has too little space.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, size: int, folder: str | os.PathLike[str] | None = None) -> None:
+        self.path = Path(folder) if folder is not None else Path(tempfile.gettempdir())
+        self._fd = _nameless_file(size, self.path)
+        self._view = memoryview(mmap.mmap(self._fd, size, prot=mmap.PROT_READ) if size else b"")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("a scratch file exists in the process that made it only: save the program, and load it where it is needed")
+
+    def write_at(self, position: int, data: memoryview) -> None:
+        """Writes bytes. Safe from several threads as long as they write to different places.
+
+        Raises:
+            ConfigError: the folder has no space left.
+        """
+        try:
+            while data:
+                written = os.pwrite(self._fd, data, position)
+                position, data = position + written, data[written:]
+        except OSError as error:
+            raise ConfigError(f"the scratch folder {self.path} cannot be written to: {error.strerror}; {ADVICE}") from error
+
+
+def _nameless_file(size: int, folder: Path) -> int:
+    try:
+        free = shutil.disk_usage(folder).free
+        if free < size + SPARE:
+            raise ConfigError(f"the scratch folder {folder} has {_megabytes(free)} free and {_megabytes(size)} are needed; {ADVICE}")
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            os.ftruncate(file.fileno(), size)
+            return os.dup(file.fileno())
+    except OSError as error:
+        raise ConfigError(f"there can be no scratch file in {folder}: {error.strerror}; {ADVICE}") from error
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"

@@ -1,0 +1,53 @@
+"""Work in parallel over weights, with results that do not depend on how parallel it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+Task = TypeVar("Task")
+Outcome = TypeVar("Outcome")
+
+
+def run_tasks(
+    work: Callable[[Task], Outcome],
+    tasks: Sequence[Task],
+    *,
+    size: Callable[[Task], int],
+    workers: int,
+    done: Callable[[Task], None] = lambda task: None,
+) -> list[Outcome]:
+    """The outcome of `work` for each task, in the order of the tasks.
+
+    Runs on threads, so `work` has to let go of the interpreter's lock to gain from it (compiled kernels, NumPy, reads and writes do). The
+    largest tasks, by `size`, start first, so that none of them is left for the end. `done` is called on this thread as tasks finish.
+
+    Where a task fails, or an interrupt (Ctrl-C) arrives, the tasks that run are waited for, the others are not started, and the error is
+    raised.
+    """
+    if workers <= 1 or len(tasks) <= 1:
+        return [_finished(work, task, done) for task in tasks]
+    order = sorted(range(len(tasks)), key=lambda index: -size(tasks[index]))
+    with ThreadPoolExecutor(min(workers, len(tasks)), thread_name_prefix="mlpasses") as pool:
+        futures = {pool.submit(work, tasks[index]): index for index in order}
+        try:
+            _wait(futures, tasks, done)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+    return [future.result() for future in sorted(futures, key=futures.__getitem__)]
+
+
+def _finished(work: Callable[[Task], Outcome], task: Task, done: Callable[[Task], None]) -> Outcome:
+    outcome = work(task)
+    done(task)
+    return outcome
+
+
+def _wait(futures: dict[Future[Outcome], int], tasks: Sequence[Task], done: Callable[[Task], None]) -> None:
+    pending = set(futures)
+    while pending:
+        finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+        for future in sorted(finished, key=futures.__getitem__):
+            future.result()
+            done(tasks[futures[future]])
