@@ -6,7 +6,7 @@ No weight is read: data is looked at only where a result type depends on it, whi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Final
 
@@ -60,10 +60,10 @@ def _op_problems(op: Op, opset: Opset) -> Iterator[Problem]:
         yield problem
     if spec.outputs is not None and len(op.outputs) != spec.outputs:
         sound = False
-        yield _problem(op, f"it has {len(op.outputs)} results, not {spec.outputs}")
+        yield _problem(op, f"it has {_count(op.outputs, 'result')}, not {spec.outputs}")
     if len(op.blocks) != spec.blocks:
         sound = False
-        yield _problem(op, f"it has {len(op.blocks)} nested blocks, not {spec.blocks}")
+        yield _problem(op, f"it has {_count(op.blocks, 'nested block')}, not {spec.blocks}")
     if sound:
         yield from _result_problems(op, spec)
         check = _FURTHER.get(op.op_type)
@@ -145,7 +145,7 @@ def _result_problems(op: Op, spec: OpSpec) -> Iterator[Problem]:
         yield Problem(f"{_named(op)}: {str(error).removeprefix(f'{op.op_type}: ')}", op)
         return
     if len(inferred) != len(op.outputs):
-        yield _problem(op, f"it has {len(op.outputs)} results, not {len(inferred)}")
+        yield _problem(op, f"it has {_count(op.outputs, 'result')}, not {len(inferred)}")
         return
     for value, expected in zip(op.outputs, inferred, strict=True):
         if value.type is not expected and not agree(value.type, expected):
@@ -210,20 +210,22 @@ def _packed_sparse_problems(op: Op) -> Iterator[Problem]:
 
 def _while_problems(op: Op) -> Iterator[Problem]:
     condition, body = op.blocks
-    count = len(op.operands.get("loop_vars", ()))
+    variables = op.operands.get("loop_vars", ())
+    there_are = f"and the op has {_count(variables, 'loop variable')}"
     for block, what in ((condition, "condition"), (body, "body")):
-        if len(block.inputs) != count:
-            yield _problem(op, f"its {what} takes {len(block.inputs)} values, and there are {count} loop variables")
+        if len(block.inputs) != len(variables):
+            yield _problem(op, f"its {what} takes {_count(block.inputs, 'value')}, {there_are}")
     if len(condition.outputs) != 1:
-        yield _problem(op, f"its condition returns {len(condition.outputs)} values, not 1")
-    if len(body.outputs) != count:
-        yield _problem(op, f"its body returns {len(body.outputs)} values, and there are {count} loop variables")
+        yield _problem(op, f"its condition returns {_count(condition.outputs, 'value')}, not 1")
+    if len(body.outputs) != len(variables):
+        yield _problem(op, f"its body returns {_count(body.outputs, 'value')}, {there_are}")
 
 
 def _cond_problems(op: Op) -> Iterator[Problem]:
     for block, what in zip(op.blocks, ("true", "false"), strict=True):
         if len(block.outputs) != len(op.outputs):
-            yield _problem(op, f"its {what} block returns {len(block.outputs)} values, and the op has {len(op.outputs)} results")
+            returned = _count(block.outputs, "value")
+            yield _problem(op, f"its {what} block returns {returned}, and the op has {_count(op.outputs, 'result')}")
 
 
 _FURTHER: Final[Mapping[str, Callable[[Op], Iterator[Problem]]]] = {
@@ -247,6 +249,10 @@ def _unknown(op: Op, name: str, spec: OpSpec, opset: Opset) -> Problem:
 
 def _problem(op: Op, message: str, fix: str | None = None) -> Problem:
     return Problem(f"{_named(op)}: {message}", op, fix)
+
+
+def _count(things: Sequence[object], noun: str) -> str:
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
 
 
 def _named(op: Op) -> str:

@@ -112,6 +112,7 @@ class _Checker:
 
     def __init__(self, found: list[Problem], around: dict[str, Value]) -> None:
         self.found = found
+        self.known = len(found)
         self.around = around
         self.inputs: dict[str, Value] = {}
         self.slots = 0
@@ -261,9 +262,8 @@ class _Checker:
     def finish(self) -> None:
         """Checks what can be told only of the whole: that no use is stale, and that keys are identifiers."""
         if self.slots - self.outer_slots != self.uses:
-            before = len(self.found)
             self._report_stale_uses()
-            if len(self.found) == before:
+            if len(self.found) == self.known:
                 self.report(f"values list {self.uses} uses, and operands and block outputs are {self.slots}", None)
         for key in sorted(self.keys):
             if not IDENTIFIER.fullmatch(key):
