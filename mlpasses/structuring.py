@@ -228,23 +228,30 @@ def _is_pass(kind: Any) -> bool:
 
 def _pass_hook(expected: type[Pass]) -> Hook:
     if expected is Pipeline:
-        return lambda data, _: Pipeline(*_structured(tuple[Pass, ...], data))
+        return _pipeline
 
     def structure(data: Any, _: Any) -> Pass:
         name, options = _entry(data)
+        path = (name,) if options is not NOTHING else ()
         try:
             kind = pass_class(name)
         except ConfigError as error:
             message, _, hint = str(error).partition("; ")
-            raise Faults(Fault(message, (name,) if options is not NOTHING else (), hint, at_key=True)) from error
+            raise Faults(Fault(message, path, hint, at_key=bool(path))) from error
         if not issubclass(kind, expected):
             raise Faults(Fault(f"expected {expected.name}, found {name}"))
         try:
             return _pass(kind, options)
         except Exception as error:
-            raise Faults(*faults_of(error, (name,) if options is not NOTHING else ())) from error
+            raise Faults(*faults_of(error, path)) from error
 
     return structure
+
+
+def _pipeline(data: Any, _: Any) -> Pipeline:
+    if not isinstance(data, list | tuple):
+        raise _mismatch(Pipeline, data)
+    return Pipeline(*_structured(tuple[Pass, ...], data))
 
 
 def _entry(data: Any) -> tuple[str, Any]:
