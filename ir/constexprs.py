@@ -7,7 +7,7 @@ operands are inputs. What the ops compute is in `ir.expansion`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -18,11 +18,12 @@ from ir.const import Const
 from ir.core import Op, Operand
 from ir.diagnostics import EvaluationError
 from ir.expansion import MAX_RANK, show_shape
+from ir.infer.args import Args, InferError
 from ir.opset import IOS16, OPSETS
 from ir.opsets.schema import OpSpec
 from ir.specs import spec_of
 from ir.tensors import Array, ArrayTensor, Tensor
-from ir.types import FP32, UINT1, Dim, DType, TensorType
+from ir.types import FP32, UINT1, DType, TensorType
 
 PREFIX: Final = "constexpr_"
 
@@ -165,6 +166,24 @@ def evaluate(op: Op) -> tuple[Tensor, ...]:
     return known[op]
 
 
+def check(op: Op) -> None:
+    """Checks what a constexpr op declares against what follows from the types of its operands, without reading a weight.
+
+    Raises:
+        EvaluationError: they do not fit, or the op is of an unknown type.
+    """
+    row = row_of(op)
+    try:
+        if row is None or row.infer is None:
+            raise EvaluationError(_no_such_op())
+        types = row.infer(Args(row, op.operands, op.attributes))
+        _check_types(op, [kind for kind in types if isinstance(kind, TensorType)])
+    except InferError as error:
+        raise EvaluationError(f"{op.op_type} {op.name}: {str(error).removeprefix(f'{op.op_type}: ')}") from None
+    except EvaluationError as error:
+        raise EvaluationError(f"{op.op_type} {op.name}: {error}") from None
+
+
 def chain(op: Op) -> list[Op]:
     """The constexpr ops that a constexpr op is computed from, each behind those that it needs; itself is the last.
 
@@ -208,18 +227,20 @@ def operand_of(op: Op, parameter: str) -> Operand | None:
 
 
 def row_of(op: Op) -> OpSpec | None:
-    """The row of the op tables for the form that a constexpr op is in: that of iOS16 where it states its shape."""
-    found = spec_of(op.op_type, IOS16) if operand_of(op, "shape") is not None else None
-    return found or spec_of(op.op_type, OPSETS[-1])
+    """The row of the op tables for the form that a constexpr op is in: that of iOS16 where it has attributes for operands, or its shape."""
+    old = spec_of(op.op_type, IOS16)
+    if old is not None and ("shape" in op.operands or any(name in op.attributes for name in old.attributes)):
+        return old
+    return spec_of(op.op_type, OPSETS[-1])
 
 
 def _evaluate(op: Op, known: Mapping[Op, tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
     try:
         evaluator, row = EVALUATORS.get(op.op_type), row_of(op)
         if evaluator is None or row is None:
-            raise EvaluationError(f"there is no such constexpr op; there are {', '.join(EVALUATORS)}")
+            raise EvaluationError(_no_such_op())
         results = evaluator(_given(op, row, known))
-        _check_results(op, results)
+        _check_types(op, [TensorType(result.dtype, result.shape) for result in results])
     except EvaluationError as error:
         raise EvaluationError(f"{op.op_type} {op.name}: {error}") from None
     return results
@@ -260,11 +281,14 @@ def _tensor_of(operand: Operand, parameter: str, known: Mapping[Op, tuple[Tensor
     return literal.tensor
 
 
-def _check_results(op: Op, results: tuple[Tensor, ...]) -> None:
-    if len(results) != len(op.outputs):
-        raise EvaluationError(f"it yields {len(results)} results, and has {len(op.outputs)} outputs")
-    for value, result in zip(op.outputs, results, strict=True):
+def _check_types(op: Op, types: Sequence[TensorType]) -> None:
+    if len(types) != len(op.outputs):
+        raise EvaluationError(f"it yields {len(types)} results, and has {len(op.outputs)} outputs")
+    for value, found in zip(op.outputs, types, strict=True):
         declared = value.type
-        shape: tuple[Dim, ...] = result.shape
-        if not isinstance(declared, TensorType) or declared.dtype is not result.dtype or declared.shape != shape:
-            raise EvaluationError(f"{value.name} is {result.dtype}{show_shape(result.shape)}, and is declared as {declared!r}")
+        if not isinstance(declared, TensorType) or declared.dtype is not found.dtype or declared.shape != found.shape:
+            raise EvaluationError(f"{value.name} is {found!r}, and is declared as {declared!r}")
+
+
+def _no_such_op() -> str:
+    return f"there is no such constexpr op; there are {', '.join(EVALUATORS)}"

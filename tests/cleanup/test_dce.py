@@ -281,7 +281,7 @@ class TestScale:
         body.set_outputs([program.main.inputs[0]])
         started = perf_counter()
         assert DeadCode().apply(program, Context()) == count
-        assert perf_counter() - started < 2
+        assert perf_counter() - started < 20  # 0.3 s where it is linear, minutes where it is quadratic
         assert len(body) == 0
 
 

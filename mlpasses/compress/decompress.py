@@ -1,0 +1,185 @@
+"""`DecompressWeights`: constants in a compressed form, as plain ones again.
+
+    %i: fp16[1, 4, 1] = constexpr_blockwise_shift_scale(data=int8[1, 4, 1], scale=fp16[1, 1, 1])
+    %w: fp16[64] = constexpr_lut_to_dense(indices=uint2[64], lut=%i)
+    →  %w: fp16[64] = const(val=fp16[64])
+
+A chain becomes one const by the name of its last op, so consumers do not change. Values are what `ir.constexprs` says: float32 arithmetic,
+rounded once. All are computed before anything changes, so that a malformed weight leaves the program as it was.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping
+from functools import partial
+
+from attrs import frozen
+
+from ir.const import Const
+from ir.constexprs import EVALUATORS, chain, check, evaluate, is_constexpr
+from ir.core import Op, Program, Value
+from ir.packing import packed_size
+from ir.schemes import stored_tensors
+from ir.substitute import by_consts
+from ir.tensors import Tensor
+from ir.types import TensorType
+from ir.walk import walk
+from mlpasses.context import Context
+from mlpasses.passes import ProgramPass
+from mlpasses.report import WeightRow
+from mlpasses.scratch import Store
+from mlpasses.workers import run_tasks
+
+
+@frozen
+class DecompressWeights(ProgramPass):
+    """constexpr_* → const: every compressed weight as the dense one that it stands for, chains too.
+
+    Constants that are computed from the same literals (a weight that functions share) are computed once, and stay one in the file. An op of
+    an unknown constexpr type is left alone, with the chain that it is in, and a note says so.
+
+    Raises:
+        EvaluationError: the operands of a constexpr op do not fit together; it names the op.
+        ConfigError: the scratch folder has too little space for the dense weights.
+    """
+
+    def run(self, program: Program, cx: Context) -> int:
+        numbers = _Numbers()
+        found: list[_Compressed] = []
+        for op in walk(program):
+            if is_constexpr(op.op_type) and _is_last(op):
+                each = _compressed(op, numbers, cx)
+                if each is not None:
+                    found.append(each)
+        work: dict[int, _Compressed] = {}
+        for each in found:
+            work.setdefault(each.number, each)
+        results = self._evaluate(list(work.values()), cx)
+        for each in work.values():
+            cx.weight(_row(self.name, each))
+        for each in reversed(found):  # backwards, so that what stands in the middle of one chain and ends another is used by its own only
+            dense = results[each.number]
+            wanted = [value for value in each.outputs if value.is_used] or each.outputs
+            cx.made(*by_consts(each.op, {value: dense[value.index] for value in wanted}), sources=(each.op,))
+        return len(found)
+
+    def _evaluate(self, work: list[_Compressed], cx: Context) -> dict[int, Mapping[int, Tensor]]:
+        """The dense values by number and output, large ones in a scratch file."""
+        tasks: list[_Task] = []
+        sizes: list[int] = []
+        for each in work:
+            outputs = {value.index: len(sizes) + slot for slot, value in enumerate(each.outputs)}
+            sizes += (_nbytes(value) for value in each.outputs)
+            tasks.append(_Task(each, outputs))
+        store = Store(sizes, cx.scratch)
+        cx.progress.start(self.name, sum(sizes))
+        outcomes = run_tasks(
+            partial(_work, store=store),
+            tasks,
+            size=_Task.size,
+            workers=cx.workers,
+            done=lambda task: cx.progress.advance(task.size(), task.compressed.op.name),
+        )
+        cx.progress.finish()
+        return {task.compressed.number: outcome for task, outcome in zip(tasks, outcomes, strict=True)}
+
+
+@frozen(eq=False)
+class _Compressed:
+    """The last op of a chain, and those of its outputs that may become consts. Equal numbers stand for equal values."""
+
+    op: Op
+    chain: list[Op]
+    number: int
+    outputs: tuple[Value, ...]
+
+
+@frozen(eq=False)
+class _Task:
+    compressed: _Compressed
+    slots: Mapping[int, int]
+    """Where in the store an output goes, by its index."""
+
+    def size(self) -> int:
+        return sum(_nbytes(value) for value in self.compressed.outputs)
+
+
+class _Numbers:
+    """Numbers for values: equal ones for what is computed alike from equal literals."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, int] = {}
+        self._of: dict[Op, int] = {}
+
+    def of(self, ops: list[Op]) -> int:
+        """The number of the last of `ops`, each of which comes behind those that it uses."""
+        for op in ops:
+            if op not in self._of:
+                self._of[op] = self._known.setdefault(self._key(op), len(self._known))
+        return self._of[ops[-1]]
+
+    def _key(self, op: Op) -> Hashable:
+        operands = sorted((name, tuple(map(self._operand, held))) for name, held in op.operands.items())
+        literals = sorted((name, literal) for name, literal in op.attributes.items() if name != "name")
+        return op.op_type, tuple(operands), tuple(literals), tuple(value.type for value in op.outputs)
+
+    def _operand(self, operand: Value | Const) -> Hashable:
+        if isinstance(operand, Const):
+            return operand
+        source = operand.op
+        if source in self._of:
+            return self._of[source], operand.index
+        literal = source.attributes.get("val") if source is not None and source.op_type == "const" else None
+        return operand if literal is None else literal
+
+
+def _is_last(op: Op) -> bool:
+    """Whether an op is the end of a chain: something else than another constexpr op uses it, or nothing does."""
+    uses = [use.user for value in op.outputs for use in value.uses]
+    return not uses or any(not isinstance(user, Op) or not is_constexpr(user.op_type) for user in uses)
+
+
+def _compressed(op: Op, numbers: _Numbers, cx: Context) -> _Compressed | None:
+    ops = chain(op)
+    unknown = next((each for each in ops if each.op_type not in EVALUATORS), None)
+    if unknown is not None:
+        cx.note(f"{op.op_type} {op.name}", f"it is left as it is: nobody knows what {unknown.op_type} {unknown.name} computes")
+        return None
+    for each in ops:
+        check(each)
+    return _Compressed(op, ops, numbers.of(ops), tuple(value for value in op.outputs if value.is_used) or op.outputs)
+
+
+def _work(task: _Task, store: Store) -> Mapping[int, Tensor]:
+    results = evaluate(task.compressed.op)
+    kept: dict[int, Tensor] = {}
+    for index, slot in task.slots.items():
+        result = results[index]
+        store.write(slot, 0, result.payload())
+        kept[index] = store.tensor(slot, result.dtype, result.shape)
+    return kept
+
+
+def _nbytes(value: Value) -> int:
+    """What a value takes when dense, by its declared type."""
+    kind = value.type
+    return packed_size(kind.numel or 0, kind.dtype.bits) if isinstance(kind, TensorType) else 0
+
+
+def _row(pass_name: str, each: _Compressed) -> WeightRow:
+    value = each.outputs[-1]
+    kind = value.type
+    assert isinstance(kind, TensorType)  # the evaluation was checked against it
+    users = value.users
+    return WeightRow(
+        pass_name,
+        value.name,
+        users[0].op_type if users else "",
+        kind.static_shape,
+        f"dense {kind.dtype}",
+        before=sum(tensor.nbytes for tensor in stored_tensors(each.chain)),
+        after=sum(map(_nbytes, each.outputs)),
+        sqnr=math.inf,
+        max_error=0.0,
+    )
