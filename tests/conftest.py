@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.corpus import corpus as corpus
+
 ROOT = Path(__file__).parent.parent
 
 

@@ -22,8 +22,7 @@ def order_bounds(raising: Raising, op: Op) -> Op:
     if bool(np.all(numbers(alpha, "alpha") < numbers(beta, "beta"))):
         return op
     raised = raising.emit(op, "maximum", f"{op.output.name}_maximum", x=required(op, "x"), y=required(op, "alpha"))
-    bounded = raising.emit(op, "minimum", f"{op.output.name}_minimum", attributes=op.attributes, x=raised, y=required(op, "beta"))
-    raising.succeed(op.output, bounded.output)
+    bounded = raising.succeed(op, op.output, "minimum", x=raised, y=required(op, "beta"))
     op.erase()
     return raising.changes(bounded)
 

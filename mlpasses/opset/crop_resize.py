@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ir.core import Op, Operand, Value
+from ir.core import Op, Operand
 from ir.types import INT32
-from mlpasses.opset.raising import InexpressibleError, Raising, required, tensor_type
+from mlpasses.opset.raising import InexpressibleError, Raising, other_attributes, required, tensor_type
 
 
 def split_roi(raising: Raising, op: Op) -> Op:
@@ -32,13 +32,12 @@ def split_roi(raising: Raising, op: Op) -> Op:
         )
     name = op.output.name
     regions = raising.emit(op, "squeeze", f"{name}_regions", x=roi, axes=(1, 3, 4))
-    crops, result = _crop_named(raising, op, regions) if shape[2] == 5 else _crop_each(raising, op, regions, x)
-    raising.succeed(op.output, result)
+    crops = _crop_named(raising, op, regions) if shape[2] == 5 else _crop_each(raising, op, regions, x)
     op.erase()
     return raising.changes(crops)
 
 
-def _crop_named(raising: Raising, op: Op, regions: Op) -> tuple[Op, Value]:
+def _crop_named(raising: Raising, op: Op, regions: Op) -> Op:
     name = op.output.name
     boxes = raising.emit(
         op, "slice_by_index", f"{name}_boxes",
@@ -49,10 +48,11 @@ def _crop_named(raising: Raising, op: Op, regions: Op) -> tuple[Op, Value]:
         x=regions, begin=(0, 0), end=(0, 1), begin_mask=(True, False), end_mask=(True, False), squeeze_mask=(False, True),
     )  # fmt: skip
     crops = _crop(raising, op, boxes, raising.emit(op, "cast", f"{name}_box_indices", x=images, dtype="int32"))
-    return crops, raising.emit(op, "expand_dims", f"{name}_by_image", x=crops, axes=(1,)).output
+    raising.succeed(op, op.output, "expand_dims", x=crops, axes=(1,))
+    return crops
 
 
-def _crop_each(raising: Raising, op: Op, regions: Op, x: Operand) -> tuple[Op, Value]:
+def _crop_each(raising: Raising, op: Op, regions: Op, x: Operand) -> Op:
     name = op.output.name
     images = tensor_type(x, "x").shape[0] if tensor_type(x, "x").rank == 4 else None
     if not isinstance(images, int):
@@ -73,12 +73,13 @@ def _crop_each(raising: Raising, op: Op, regions: Op, x: Operand) -> tuple[Op, V
     crops = _crop(raising, op, boxes, raising.emit(op, "reshape", f"{name}_box_indices", x=numbered, shape=(-1,)))
     _, *image = tensor_type(crops.output, "crops").shape
     shape = [-1, images, *(d if isinstance(d, int) else 0 for d in image)]  # a 0 is matched from the right: with C, h or w
-    return crops, raising.emit(op, "reshape", f"{name}_by_image", x=crops, shape=shape).output
+    raising.succeed(op, op.output, "reshape", x=crops, shape=shape)
+    return crops
 
 
 def _crop(raising: Raising, op: Op, boxes: Op, box_indices: Op) -> Op:
     """The op over boxes, in front of the one over regions."""
     kept = {name: held for name, held in op.operands.items() if name != "roi"}
     return raising.emit(
-        op, op.op_type, f"{op.output.name}_crops", attributes=op.attributes, boxes=boxes, box_indices=box_indices, **kept
+        op, op.op_type, f"{op.output.name}_crops", attributes=other_attributes(op), boxes=boxes, box_indices=box_indices, **kept
     )

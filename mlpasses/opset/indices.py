@@ -122,7 +122,8 @@ def _guarded(raising: Raising, op: Op, indices: Operand, axes: Axes, sizes: Know
 
 def _measured(raising: Raising, op: Op, axes: Axes, name: str) -> Value:
     """The sizes of axes at run time: a scalar for one, a vector for several."""
-    shape = raising.emit(op, "shape", f"{name}_shape", x=axes.source)
+    source = axes.source.name if isinstance(axes.source, Value) else name
+    shape = raising.emit(op, "shape", f"{source}_shape", x=axes.source)
     if axes.depth is not None:
         return raising.emit(op, "slice_by_size", f"{name}_sizes", x=shape, begin=(axes.first,), size=(axes.depth,)).output
     rank = tensor_type(axes.source, "operand").rank

@@ -55,7 +55,7 @@ class RaiseOpset(ProgramPass):
             if old < self.target:
                 raisings.append(Raising(function, old, self.target, cx, reheaded))
             elif old > self.target:
-                cx.note(f"function {function.name}", f"it is at {old} already, and an opset is never lowered: {self.target} was not applied")
+                cx.note(f"function {function.name}", f"it is at {old}, and an opset is never lowered, not to {self.target} either")
         count = sum(_raise_function(raising) for raising in raisings)
         problems = [problem for raising in raisings for problem in raising.problems]
         if problems:
@@ -94,7 +94,7 @@ def _raise_function(raising: Raising) -> int:
             unknown[op.op_type] = None
     for op_type in unknown:
         cx.note(f"function {function.name}", f"nothing is known of {op_type} in any opset: it was carried over as it is")
-    return raising.changed + 1
+    return sum(op.block is not None for op in raising.changed) + 1
 
 
 def _raise_op(raising: Raising, op: Op) -> None:

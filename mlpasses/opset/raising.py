@@ -29,7 +29,7 @@ class InexpressibleError(ConfigError):
 class Raising:
     """One function on its way from the opset `old` to `new`, whose key the function has already.
 
-    `reheaded` is shared by the functions of a program, as weights are. `changed` counts the ops that were changed or replaced.
+    `reheaded` is shared by the functions of a program, as weights are. `changed` has the ops that were changed, or put in another's place.
     """
 
     function: Function
@@ -41,7 +41,7 @@ class Raising:
     guards: dict[tuple[object, ...], Value] = field(factory=dict)
     """The indices that were made non-negative already: see `mlpasses.opset.indices`."""
     problems: list[str] = field(factory=list)
-    changed: int = 0
+    changed: dict[Op, None] = field(factory=dict)
     names: Names = field(init=False)
 
     @names.default
@@ -69,7 +69,8 @@ class Raising:
         assert before.block is not None
         last = before.previous
         builder = Builder.before(before, names=self.names)
-        op = builder.op(op_type, name=builder.fresh(name), attributes=attributes, **operands)
+        free = builder.fresh(name) if self.names.is_taken(name) else name
+        op = builder.op(op_type, name=free, attributes=attributes, **operands)
         first = before.block.first if last is None else last.next
         while first is not before:
             self.made(before, first)
@@ -82,13 +83,21 @@ class Raising:
             self.cx.made(op, rule=f"{source.op_type} at {self.new}", sources=(source,))
 
     def changes(self, op: Op) -> Op:
-        """Counts `op` as changed; answers with it."""
-        self.changed += 1
+        """Notes that `op` was changed, or took another's place; answers with it."""
+        self.changed[op] = None
         self.made(op, op)
         return op
 
-    def succeed(self, old: Value, new: Value) -> None:
-        """Lets `new` stand for `old` wherever that is used, by its name too: a name may be that of a model's output."""
+    def succeed(self, op: Op, old: Value, op_type: str, **operands: Any) -> Op:
+        """An op in front of `op` whose result stands for `old` wherever that is used, by its name too: it may be that of an output."""
+        name = old.name
+        old.rename(self.names.fresh(f"{name}_before"))
+        made = self.emit(op, op_type, name, attributes=_name_attribute(op) if old is op.outputs[0] else None, **operands)
+        old.replace_uses(made.output)
+        return made
+
+    def inherit(self, old: Value, new: Value) -> None:
+        """Lets `new`, of an op that is there already, stand for `old`, by its name too."""
         name = old.name
         old.rename(self.names.fresh(f"{name}_before"))
         new.rename(name)
@@ -99,6 +108,15 @@ class Raising:
         dropped = op.operands.get(parameter, ())
         op.set(parameter, operand)
         erase_unused_consts(dropped)
+
+
+def _name_attribute(op: Op) -> dict[str, Const]:
+    return {name: value for name, value in op.attributes.items() if name == "name"}
+
+
+def other_attributes(op: Op) -> dict[str, Const]:
+    """The attributes of an op but for its name."""
+    return {name: value for name, value in op.attributes.items() if name != "name"}
 
 
 def erase_unused_consts(operands: Sequence[Operand]) -> None:

@@ -8,11 +8,20 @@ import numpy as np
 
 from ir.core import Op
 from ir.types import FP16
-from mlpasses.opset.raising import InexpressibleError, Raising, erase_unused_consts, numbers, parameter, required, tensor_type
+from mlpasses.opset.raising import (
+    InexpressibleError,
+    Raising,
+    erase_unused_consts,
+    numbers,
+    other_attributes,
+    parameter,
+    required,
+    tensor_type,
+)
 
 SWAPPED: Final = (0, 2, 1)
-NO_THRESHOLD: Final = -3.4e38
-"""What coremltools' TensorFlow frontend writes for no threshold; fp16's lowest value in a program of fp16."""
+NO_THRESHOLD: Final = float(np.float32(-3.4e38))
+"""What coremltools' TensorFlow frontend writes for no threshold, as fp32 has it; its PyTorch frontend writes the lowest number."""
 LOWEST_HALF: Final = -65504.0
 
 
@@ -39,11 +48,11 @@ def transpose_boxes(raising: Raising, op: Op) -> Op:
     given = {name: held for name, held in op.operands.items() if name != "score_threshold"}
     for name, value in (("boxes", boxes), ("scores", scores)):
         given[name] = (raising.emit(op, "transpose", f"{value.name}_{name}", x=required(op, name), perm=SWAPPED).output,)
-    suppression = raising.emit(op, op.op_type, f"{boxes.name}_suppression", attributes=op.attributes, **given)
+    suppression = raising.emit(op, op.op_type, f"{boxes.name}_suppression", attributes=other_attributes(op), **given)
     for old, new in zip((boxes, scores), suppression.outputs, strict=False):
         if old.is_used:
-            raising.succeed(old, raising.emit(op, "transpose", f"{old.name}_back", x=new, perm=SWAPPED).output)
-    raising.succeed(indices, suppression.outputs[2])
+            raising.succeed(op, old, "transpose", x=new, perm=SWAPPED)
+    raising.inherit(indices, suppression.outputs[2])
     thresholds = op.operands["score_threshold"]
     op.erase()
     erase_unused_consts(thresholds)
