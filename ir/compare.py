@@ -146,7 +146,7 @@ class _Finder:
             assert rest is not None
             yield path, f"{longer} goes on after op {number - 1} with {_At(number, rest)}"
         if len(a.outputs) != len(b.outputs):
-            yield path, f"one returns {len(a.outputs)} values, the other {len(b.outputs)}"
+            yield path, f"the numbers of outputs differ: {len(a.outputs)} and {len(b.outputs)}"
         for i, (value, returned) in enumerate(zip(a.outputs, b.outputs, strict=True)):
             yield from self._operand(value, returned, (*path, f"output {i}"))
 
@@ -157,7 +157,7 @@ class _Finder:
         for parameter, held in a.operands.items():
             other = b.operands[parameter]
             if len(held) != len(other):
-                yield (*path, parameter), f"one holds {len(held)} operands, the other {len(other)}"
+                yield (*path, parameter), f"the numbers of operands differ: {len(held)} and {len(other)}"
             for i, (p, q) in enumerate(zip(held, other, strict=True)):
                 if p is not q or p.__class__ is Value:
                     yield from self._operand(p, q, (*path, parameter if len(held) == 1 else f"{parameter}[{i}]"))
@@ -166,11 +166,11 @@ class _Finder:
         else:
             yield from _attributes(_unnamed(a.attributes), _unnamed(b.attributes), path)
         if len(a.blocks) != len(b.blocks):
-            yield path, f"one has {len(a.blocks)} nested blocks, the other {len(b.blocks)}"
+            yield path, f"the numbers of nested blocks differ: {len(a.blocks)} and {len(b.blocks)}"
 
     def _definitions(self, a: Sequence[Value], b: Sequence[Value], kind: str, path: _Path) -> _Found:
         if len(a) != len(b):
-            yield path, f"one has {len(a)} {kind}s, the other {len(b)}"
+            yield path, f"the numbers of {kind}s differ: {len(a)} and {len(b)}"
         for i, (p, q) in enumerate(zip(a, b, strict=True)):
             if self.what.value_names and p.name != q.name:
                 yield (*path, f"{kind} {i}"), f"one is called {p.name}, the other {q.name}"
@@ -241,7 +241,7 @@ def _literal_difference(a: Const, b: Const) -> str:
 def _tensor_difference(a: Const, b: Const) -> str:
     left, right = a.numpy().reshape(-1), b.numpy().reshape(-1)
     if left.shape != right.shape:
-        return f"one literal has {left.size} elements, the other {right.size}"
+        return f"the numbers of elements differ: {left.size} and {right.size}"
     if a.tensor.dtype is STRING:
         unequal = np.array([p != q for p, q in zip(left, right, strict=True)])
     else:
