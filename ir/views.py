@@ -43,7 +43,7 @@ def op_graph(root: Block | Function) -> nx.DiGraph[Op]:
 
 
 def value_graph(root: Block | Function) -> nx.DiGraph[Value]:
-    """Values, and an edge from each value to every result of the ops that use it; edges carry `ops`, those ops, beside `uses`.
+    """Values, and an edge from each value to every result of the ops that use it (`result.op` is then that op).
 
     Inputs of `root`, and of nested blocks, are nodes as well; those of nested blocks come from nowhere. A value returned by a nested
     block has an edge to each result of the op that holds the block.
@@ -64,7 +64,6 @@ def value_graph(root: Block | Function) -> nx.DiGraph[Value]:
             for result in user.outputs:
                 if result in graph:
                     _add(graph, value, result, use)
-                    graph.edges[value, result].setdefault("ops", []).append(user)
     return graph
 
 
