@@ -1,20 +1,23 @@
-"""Runs a pipeline: on a clone, verified after every pass, timed."""
+"""Runs a pipeline: on a clone, every pass between instruments that verify, time and watch it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from time import perf_counter
 
 from attrs import frozen
 
 from ir.core import Program
-from ir.diagnostics import InvalidProgramError, MLPassesError
-from ir.verify import specification, structure
+from ir.diagnostics import MLPassesError
+from ir.verify import structure
 from mlpasses.context import Context, Progress, Silent
 from mlpasses.errors import PassError
+from mlpasses.instruments import Instrument
+from mlpasses.instruments.timing import Timing
+from mlpasses.instruments.verification import Verification
 from mlpasses.passes import Pass
-from mlpasses.pipeline import Pipeline
-from mlpasses.report import PassRow, Report
+from mlpasses.pipeline import Composite
+from mlpasses.report import Report
 
 
 @frozen
@@ -33,13 +36,16 @@ def run(
     program: Program,
     pipeline: Pass,
     *,
+    instruments: Iterable[Instrument] = (),
     progress: Progress | None = None,
     workers: int | None = None,
     scratch: str | Path | None = None,
 ) -> Result:
     """Runs a pass or a pipeline over a clone of `program`, which itself never changes.
 
-    After each pass the structure of the whole program and the specification of the ops that it touched are verified.
+    After each pass the structure of the whole program and the specification of the ops that it touched are verified. `instruments`
+    watch as well, in their order before a pass and in reverse after it. `workers` is how many weights may be worked on at once (the
+    number of processors; results do not depend on it), `scratch` the folder for large intermediate results.
 
     Raises:
         InvalidProgramError: the program handed in is not valid.
@@ -47,43 +53,55 @@ def run(
         MLPassesError: a pass refused the program or its configuration, with the reason.
     """
     structure.verify(program)
-    copy = program.clone()
     context = Context(progress=progress or Silent(), scratch=None if scratch is None else Path(scratch))
     if workers is not None:
         context.workers = max(1, workers)
     report = Report(weights=context.weights, notes=context.notes)
-    for each in Pipeline(pipeline).flat():
-        started = perf_counter()
-        changes = _run_one(each, copy, context, report)
-        report.passes.append(PassRow(each.name, perf_counter() - started, changes))
-    return Result(copy, report)
+    runner = _Runner(program.clone(), context, report, (*instruments, Verification(), Timing(report)))
+    runner.step(pipeline)
+    return Result(runner.program, report)
 
 
-def _run_one(each: Pass, program: Program, context: Context, report: Report) -> int:
-    context.pass_name = each.name
-    context.touched.clear()
-    version = program.version
-    try:
-        changes = each.apply(program, context)
-    except MLPassesError as error:
-        error.add_note(_where(each, report))
-        raise
-    except Exception as error:
-        raise PassError(f"{_where(each, report)} failed: {type(error).__name__}: {error}") from error
-    if not changes and program.version != version:
-        raise PassError(f"{_where(each, report)} claims to have changed nothing, and changed the program")
-    _verify_after(each, program, context, report)
-    return changes
+class _Runner:
+    """One run."""
 
+    def __init__(self, program: Program, context: Context, report: Report, instruments: tuple[Instrument, ...]) -> None:
+        self.program = program
+        self._context = context
+        self._report = report
+        self._instruments = instruments
 
-def _verify_after(each: Pass, program: Program, context: Context, report: Report) -> None:
-    try:
-        structure.verify(program)
-        specification.verify(op for op in context.touched if op.block is not None)
-    except InvalidProgramError as error:
-        raise PassError(f"{_where(each, report)} left an invalid program:\n{error}") from error
+    def step(self, each: Pass) -> int:
+        """Runs one pass; the passes of a composite one by one."""
+        if isinstance(each, Composite):
+            return each.drive(self.step, self._context)
+        self._context.pass_name = each.name
+        self._context.touched.clear()
+        for instrument in self._instruments:
+            instrument.before(each, self.program, self._context)
+        try:
+            changes = self._apply(each)
+            for instrument in reversed(self._instruments):
+                instrument.after(each, self.program, self._context, changes)
+        except MLPassesError as error:
+            error.add_note(f"in {self._where(each)}")
+            for instrument in self._instruments:
+                instrument.failed(each, self.program, self._context, error)
+            raise
+        return changes
 
+    def _apply(self, each: Pass) -> int:
+        version = self.program.version
+        try:
+            changes = each.apply(self.program, self._context)
+        except MLPassesError:
+            raise
+        except Exception as error:
+            raise PassError(f"{self._where(each)} failed: {type(error).__name__}: {error}") from error
+        if not changes and self.program.version != version:
+            raise PassError(f"{self._where(each)} claims to have changed nothing, and changed the program")
+        return changes
 
-def _where(each: Pass, report: Report) -> str:
-    before = ", ".join(row.name for row in report.passes)
-    return f"pass {each.name}" + (f" (after {before})" if before else "")
+    def _where(self, each: Pass) -> str:
+        before = ", ".join(row.name for row in self._report.passes)
+        return f"pass {each.name}" + (f" (after {before})" if before else "")

@@ -57,6 +57,8 @@ class PassRow:
     name: str
     seconds: float
     changes: int
+    peak_memory: int | None = None
+    """Peak resident memory of the process after the pass, in bytes, mapped files counted."""
 
 
 @define
