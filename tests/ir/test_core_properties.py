@@ -69,7 +69,7 @@ class Mutations(RuleBasedStateMachine):
     def state(self) -> list[Any]:
         """All that methods may change, by identity."""
         return [
-            [(block, list(block), list(block._names.items()), block.outputs, block.parent) for block in self.blocks],
+            [(block, list(block), dict(block._names), block.outputs, block.parent) for block in self.blocks],
             [(op, dict(op.operands), dict(op.attributes), op.block, [(v.name, v.type) for v in op.outputs]) for op in self.ops],
             [(value, list(value._uses)) for value in self.values()],
         ]
