@@ -1,0 +1,138 @@
+"""Scratch files and stores: where results lie, and what happens when there is no room."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ir.mil.blobs import BlobWriter
+from ir.tensors import MappedTensor, PackedTensor
+from ir.types import INT8, UINT8
+from mlpasses.errors import ConfigError
+from mlpasses.scratch import KEPT, ScratchFile, Store
+
+
+def view(data: bytes) -> memoryview:
+    return memoryview(data)
+
+
+def resident(kind: str) -> int:
+    """Bytes of this process in memory: `RssAnon` or `RssFile`."""
+    with Path("/proc/self/status").open() as status:
+        return next(int(line.split()[1]) for line in status if line.startswith(kind)) * 1024
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    file = ScratchFile(100, tmp_path)
+    file.write_at(40, view(b"abc"))
+    assert bytes(file.view[38:45]) == b"\0\0abc\0\0"
+
+
+def test_a_scratch_file_has_no_name(tmp_path: Path) -> None:
+    file = ScratchFile(100, tmp_path)
+    file.write_at(0, view(b"abc"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_scratch_file_lives_as_long_as_its_tensors(tmp_path: Path) -> None:
+    store = Store([KEPT], tmp_path)
+    store.write(0, 0, view(b"ab"))
+    tensor = store.tensor(0, INT8, (KEPT,))
+    del store
+    assert tensor.numpy()[:2].tolist() == [97, 98]
+
+
+def test_a_scratch_file_is_not_pickled(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="exists in the process that made it only"):
+        pickle.dumps(ScratchFile(100, tmp_path))
+
+
+def test_its_descriptor_serves_copies_in_the_kernel(tmp_path: Path) -> None:
+    size = 2 << 20
+    store = Store([size], tmp_path)
+    data = np.random.default_rng(0).integers(0, 255, size, dtype=np.uint8)
+    store.write(0, 0, data.data)
+    with BlobWriter(tmp_path / "weight.bin") as writer:
+        record = writer.append(store.tensor(0, UINT8, (size,)))
+    assert (tmp_path / "weight.bin").read_bytes()[record + 64 :] == data.tobytes()
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"no scratch file in {tmp_path}/nowhere: No such file.*--scratch"):
+        ScratchFile(100, tmp_path / "nowhere")
+
+
+def test_too_little_space_is_found_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9 - 5_000_000, 5_000_000))
+    with pytest.raises(ConfigError, match=r"has 5\.0 MB free and 9\.0 MB are needed; name another folder as scratch"):
+        ScratchFile(9_000_000, tmp_path)
+
+
+def test_a_folder_that_fills_up_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    file = ScratchFile(100, tmp_path)
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(ConfigError, match=rf"scratch folder {tmp_path} cannot be written to: No space left"):
+        file.write_at(0, view(b"abc"))
+
+
+def test_small_results_stay_in_memory(tmp_path: Path) -> None:
+    store = Store([KEPT - 1], tmp_path / "nowhere")
+    store.write(0, 10, view(b"abc"))
+    tensor = store.tensor(0, UINT8, (KEPT - 1,))
+    assert isinstance(tensor, PackedTensor)
+    assert bytes(tensor.payload()[9:14]) == b"\0abc\0"
+
+
+def test_large_results_go_to_the_file(tmp_path: Path) -> None:
+    store = Store([KEPT], tmp_path)
+    store.write(0, 10, view(b"abc"))
+    tensor = store.tensor(0, UINT8, (KEPT,))
+    assert isinstance(tensor, MappedTensor)
+    assert bytes(tensor.payload()[9:14]) == b"\0abc\0"
+
+
+def test_slots_do_not_overlap_and_lie_in_order(tmp_path: Path) -> None:
+    store = Store([KEPT + 1, 3, KEPT + 2, KEPT], tmp_path)
+    tensors = [store.tensor(slot, UINT8, (KEPT,)) for slot in (0, 2, 3)]
+    offsets = [tensor.offset for tensor in tensors if isinstance(tensor, MappedTensor)]
+    assert offsets == [0, KEPT + 64, 2 * KEPT + 128]
+
+
+def test_an_empty_store_needs_no_folder(tmp_path: Path) -> None:
+    Store([], tmp_path / "nowhere")
+
+
+def test_threads_write_side_by_side(tmp_path: Path) -> None:
+    sizes = [KEPT + 100 * index for index in range(20)]
+    store = Store(sizes, tmp_path)
+
+    def fill(slot: int) -> None:
+        for start in range(0, sizes[slot], 1000):
+            store.write(slot, start, view(bytes([slot]) * min(1000, sizes[slot] - start)))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(fill, range(20)))
+    assert all((store.tensor(slot, UINT8, (size,)).numpy() == slot).all() for slot, size in enumerate(sizes))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc to ask for private memory")
+def test_results_are_not_held_in_private_memory(tmp_path: Path) -> None:
+    before = resident("RssAnon")
+    store = Store([64 << 20], tmp_path)
+    piece = view(bytes(1 << 20))
+    for start in range(0, 64 << 20, 1 << 20):
+        store.write(0, start, piece)
+    assert not store.tensor(0, UINT8, (64 << 20,)).numpy().any()
+    assert resident("RssAnon") - before < 8 << 20

@@ -1,0 +1,92 @@
+"""Tasks on threads: order, failures, interrupts."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from mlpasses.workers import run_tasks
+
+workers = pytest.mark.parametrize("workers", [1, 2, 5])
+
+
+def identity(task: int) -> int:
+    return task
+
+
+@workers
+def test_outcomes_come_in_the_order_of_the_tasks(workers: int) -> None:
+    def work(task: int) -> int:
+        time.sleep(0.001 * (task % 3))
+        return task * task
+
+    assert run_tasks(work, list(range(20)), size=identity, workers=workers) == [n * n for n in range(20)]
+
+
+def test_the_largest_tasks_start_first() -> None:
+    started: list[int] = []
+    lock = threading.Lock()
+
+    def work(task: int) -> None:
+        with lock:
+            started.append(task)
+        time.sleep(0.005)
+
+    run_tasks(work, [3, 9, 1, 7, 5], size=identity, workers=2)
+    assert set(started[:2]) == {9, 7}
+    assert started[-1] == 1
+
+
+@workers
+def test_no_tasks_have_no_outcomes(workers: int) -> None:
+    assert run_tasks(identity, [], size=identity, workers=workers) == []
+
+
+@workers
+def test_progress_is_told_once_a_task_and_on_the_calling_thread(workers: int) -> None:
+    told: list[int] = []
+    threads: set[int] = set()
+
+    def done(task: int) -> None:
+        told.append(task)
+        threads.add(threading.get_ident())
+
+    run_tasks(identity, list(range(10)), size=identity, workers=workers, done=done)
+    assert sorted(told) == list(range(10))
+    assert threads == {threading.get_ident()}
+
+
+@workers
+def test_an_error_stops_what_has_not_begun(workers: int) -> None:
+    begun: list[int] = []
+
+    def work(task: int) -> None:
+        begun.append(task)
+        if task == 99:
+            raise ValueError("task 99")
+        time.sleep(0.002)
+
+    with pytest.raises(ValueError, match="task 99"):
+        run_tasks(work, [99, *range(50)], size=identity, workers=workers)
+    assert len(begun) < 30
+
+
+@workers
+def test_an_interrupt_stops_what_has_not_begun_and_waits_for_what_has(workers: int) -> None:
+    begun: list[int] = []
+    ended: list[int] = []
+
+    def work(task: int) -> None:
+        begun.append(task)
+        time.sleep(0.002)
+        ended.append(task)
+
+    def done(task: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_tasks(work, list(range(50)), size=identity, workers=workers, done=done)
+    assert len(begun) < 30
+    assert sorted(begun) == sorted(ended)
