@@ -289,6 +289,8 @@ def concat(args: Args) -> tuple[Type, ...]:
     first, shapes, dtype = _alike(args)
     if not any(shapes):
         return dims.of(dtype, (len(shapes),))
+    if any(len(shape) != len(first) for shape in shapes):
+        raise args.error(f"'values' have to be of one rank, and are of {', '.join(str(len(shape)) for shape in shapes)}")
     axis = dims.axis(args, args.integer("axis"), len(first))
     total: Dim = 0
     for shape in shapes:

@@ -193,6 +193,11 @@ class TestResults:
         assert len(problems(f)) == 1
         assert one(f).startswith("matmul r0: ")
 
+    def test_operands_of_two_ranks_are_not_concatenated(self) -> None:
+        f = building(x=X, y=TensorType(FP16, (4,)))
+        raw(f, "concat", {"values": [f.inputs["x"], f.inputs["y"]], "axis": Const.of(3), "interleave": Const.of(False)}, X)
+        assert one(f) == "concat r0: 'values' have to be of one rank, and are of 4, 1"
+
     def test_a_number_of_results_that_the_row_states(self) -> None:
         f = building()
         raw(f, "relu", {"x": f.inputs["x"]}, X, X)
