@@ -16,11 +16,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from ir.const import Const
 from ir.diagnostics import MutationError
 from ir.types import Type
+
+if TYPE_CHECKING:
+    from ir.weights import Weight
 
 STRIDE: Final = 1 << 40
 """Distance between the order labels of neighbouring ops, so that most insertions find a free label between two."""
@@ -950,6 +953,12 @@ class Program:
         """Every block of every function, nested ones after the one that they are nested in."""
         for function in self.all_functions():
             yield from function.blocks()
+
+    def weights(self, min_elements: int = 2048) -> Iterator[Weight]:
+        """The logical weights: constants as consumers see them, whatever form they are stored in; see `ir.weights.logical_weights`."""
+        from ir.weights import logical_weights  # it knows the object model, the object model does not know it
+
+        return logical_weights(self, min_elements)
 
     def clone(self) -> Program:
         """A copy that shares weights, literals, types and the document, and no op or value."""

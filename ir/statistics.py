@@ -1,0 +1,102 @@
+"""What is to be known of a weight's numbers, in bounded memory. Arrays in, numbers out."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+from attrs import frozen
+
+from ir.tensors import Array
+
+CHUNK: Final = 1 << 20
+"""Elements worked on at a time."""
+UNIQUE_LIMIT: Final = 1 << 16
+"""How many distinct values are counted: all that 16 bits have."""
+
+
+@frozen
+class Statistics:
+    """Of a weight's finite elements; of all of them where that is said. None where there is no element to speak of."""
+
+    minimum: float | None
+    maximum: float | None
+    mean: float | None
+    std: float | None
+    """The standard deviation of the elements as a whole: √(Σ(w-mean)² / n)."""
+    sparsity: float
+    """The share of zeros among all elements."""
+    unique: int | None
+    """How many distinct values there are, 0 and -0 being one; None where they are more than `UNIQUE_LIMIT`."""
+    nonfinite: int
+    """How many elements are NaN or infinite."""
+
+
+def statistics(array: Array) -> Statistics:
+    """The statistics of an array of numbers, of any dtype. Temporaries are of `CHUNK` elements."""
+    flat = array.reshape(-1)
+    return _of_histogram(flat) if flat.dtype.itemsize <= 2 else _of_moments(flat)
+
+
+def _of_histogram(flat: Array) -> Statistics:
+    """Counts each of the at most 65,536 values that there can be; the rest follows from the counts."""
+    bits = np.dtype(f"u{flat.dtype.itemsize}")
+    counts = np.zeros(1 << (8 * bits.itemsize), np.int64)
+    for start in range(0, flat.size, CHUNK):
+        counts += np.bincount(flat[start : start + CHUNK].view(bits), minlength=counts.size)
+    present = np.flatnonzero(counts)
+    values, weights = present.astype(bits).view(flat.dtype).astype(np.float64), counts[present]
+    finite = np.isfinite(values)
+    known, share = values[finite], weights[finite]
+    total = int(share.sum())
+    mean = float(known @ share) / total if total else None
+    return Statistics(
+        minimum=float(known.min()) if total else None,
+        maximum=float(known.max()) if total else None,
+        mean=mean,
+        std=None if mean is None else math.sqrt(float((known - mean) ** 2 @ share) / total),
+        sparsity=int(weights[values == 0].sum()) / flat.size if flat.size else 0.0,
+        unique=int(np.unique(known).size),
+        nonfinite=flat.size - total,
+    )
+
+
+def _of_moments(flat: Array) -> Statistics:
+    """Mean and squared deviation, chunk by chunk.
+
+    Updating Formulae and a Pairwise Algorithm for Computing Sample Variances, Chan et al., 1979.
+    """
+    count, mean, squared, zeros = 0, 0.0, 0.0, 0
+    low, high = math.inf, -math.inf
+    distinct: Array | None = np.empty(0, flat.dtype)
+    for start in range(0, flat.size, CHUNK):
+        part = flat[start : start + CHUNK]
+        zeros += part.size - int(np.count_nonzero(part))
+        part = part[np.isfinite(part)]
+        if not part.size:
+            continue
+        values = part.astype(np.float64)
+        low, high = min(low, float(values.min())), max(high, float(values.max()))
+        shift = float(values.mean()) - mean
+        squared += float(((values - (mean + shift)) ** 2).sum()) + shift * shift * count * part.size / (count + part.size)
+        mean += shift * part.size / (count + part.size)
+        count += part.size
+        distinct = _with(distinct, part)
+    return Statistics(
+        minimum=low if count else None,
+        maximum=high if count else None,
+        mean=mean if count else None,
+        std=math.sqrt(squared / count) if count else None,
+        sparsity=zeros / flat.size if flat.size else 0.0,
+        unique=None if distinct is None else distinct.size,
+        nonfinite=flat.size - count,
+    )
+
+
+def _with(distinct: Array | None, part: Array) -> Array | None:
+    """The distinct values of both, in order; None once they are too many."""
+    if distinct is None:
+        return None
+    together = np.union1d(distinct, part)
+    return together if together.size <= UNIQUE_LIMIT else None
