@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from mlpasses.manager import Result, run
     from mlpasses.opset import RaiseOpset
     from mlpasses.passes import FunctionPass, Pass, ProgramPass
-    from mlpasses.pipeline import Pipeline
+    from mlpasses.pipeline import Pipeline, Repeat
     from mlpasses.recipe import dump_recipe, load_recipe
     from mlpasses.report import Note, Report, WeightRow
 
@@ -44,8 +44,8 @@ __all__ = [
     "IOS15", "IOS16", "IOS17", "IOS18", "IOS26",
     "ConfigError", "Context", "DeadCode", "DecompressWeights", "EvaluationError", "FunctionPass", "InvalidProgramError",
     "MLPassesError", "MutationError", "Note", "Opset", "PackageError", "ParseError", "Pass", "PassError", "Pipeline", "Program",
-    "ProgramPass", "Quantize", "QuantizeWeights", "RaiseOpset", "RecipeError", "Report", "Result", "UnsupportedModelError", "WeightRow",
-    "__version__", "dump_recipe", "load", "load_recipe", "run",
+    "ProgramPass", "Quantize", "QuantizeWeights", "RaiseOpset", "RecipeError", "Repeat", "Report", "Result", "UnsupportedModelError",
+    "WeightRow", "__version__", "dump_recipe", "load", "load_recipe", "run",
 ]  # fmt: skip
 
 _HOMES: Final = {
@@ -63,7 +63,7 @@ _HOMES: Final = {
     "mlpasses.manager": ("Result", "run"),
     "mlpasses.opset": ("RaiseOpset",),
     "mlpasses.passes": ("FunctionPass", "Pass", "ProgramPass"),
-    "mlpasses.pipeline": ("Pipeline",),
+    "mlpasses.pipeline": ("Pipeline", "Repeat"),
     "mlpasses.recipe": ("dump_recipe", "load_recipe"),
     "mlpasses.report": ("Note", "Report", "WeightRow"),
 }  # fmt: skip

@@ -108,6 +108,8 @@ def type_words(kind: Any) -> str:
         return f"the options of {kind.__name__}"
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return f"a mapping of {type_words(args[0])} to {type_words(args[1])}"
+    if origin is tuple and args[-1] is not Ellipsis:
+        return f"a list of {' and '.join(map(type_words, args))}"
     if isinstance(origin, type) and args:
         return f"a list of {type_words(args[0])}"
     return str(getattr(kind, "__name__", kind))

@@ -28,6 +28,7 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "decompress-weights": "mlpasses.compress.decompress:DecompressWeights",
     "dead-code": "mlpasses.cleanup.dce:DeadCode",
     "pipeline": "mlpasses.pipeline:Pipeline",
+    "repeat": "mlpasses.pipeline:Repeat",
 }
 """The passes of this distribution: name → "module:Class"."""
 
@@ -125,7 +126,7 @@ def suggest(name: str, known: Mapping[str, object] | list[str]) -> str:
     """`did you mean 'dead-code'?`, or what there is: the second half of a sentence about a name that does not exist."""
     from difflib import get_close_matches  # only errors need it
 
-    near = get_close_matches(name, list(known), n=3, cutoff=0.6)
+    near = get_close_matches(name, dict.fromkeys(known), n=3, cutoff=0.75)
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
     return f"there is {', '.join(sorted(known))}" if known else "there is none"

@@ -97,6 +97,11 @@ def unstructure_pass(each: Pass) -> Any:
     return Block({each.name: plain})
 
 
+def as_plain(value: Any) -> Any:
+    """The value of an option as plain data."""
+    return unstructure_pass(value) if isinstance(value, Pass) else _converter().unstructure(value)
+
+
 def faults_of(error: Exception, path: Path = ()) -> Iterator[Fault]:
     """Everything that went wrong in a conversion, one fault each."""
     if isinstance(error, Faults):

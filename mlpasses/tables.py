@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from rich.box import Box
@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mlpasses.quantities import bytes_text, shape_text
 from mlpasses.report import Note, Report, WeightRow
 
 ROWS: Final = 60
@@ -50,22 +51,6 @@ def passes_table(report: Report) -> str:
     for row in report.passes:
         table.add_row(row.name, f"{row.changes:,}", f"{row.seconds:.2f} s")
     return rendered(table)
-
-
-def bytes_text(count: int) -> str:
-    """`1.9 GB`: at least two digits, in powers of 1000 as file managers count."""
-    value, unit = float(count), "B"
-    for bigger in ("KB", "MB", "GB", "TB"):
-        if value < 999.5:
-            break
-        value, unit = value / 1000, bigger
-    digits = 0 if unit == "B" or value >= 99.95 else 1 if value >= 9.995 else 2
-    return f"{value:.{digits}f} {unit}"
-
-
-def shape_text(shape: Iterable[object]) -> str:
-    """`64 × 1 × 3 × 3`; `scalar` for a shape without dimensions."""
-    return " × ".join(map(str, shape)) or "scalar"
 
 
 def grid(*columns: str) -> Table:

@@ -284,6 +284,12 @@ def dump(data: Any) -> str:
     return text
 
 
+def dump_inline(data: Any) -> str:
+    """Plain data as YAML on one line."""
+    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, default_flow_style=True, allow_unicode=True, width=math.inf)
+    return text.strip().removesuffix("\n...")
+
+
 def _decoded(source: str | bytes, file: str) -> str:
     if isinstance(source, str):
         return source

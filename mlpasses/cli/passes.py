@@ -70,6 +70,8 @@ def _explain(name: str, settings: Settings) -> None:
 
 
 def _as_data(kind: type[Pass], options: list[Option], docs: dict[str, str]) -> dict[str, Any]:
+    from mlpasses.structuring import as_plain
+
     return {
         "name": kind.name,
         "class": f"{kind.__module__}:{kind.__qualname__}",
@@ -79,7 +81,7 @@ def _as_data(kind: type[Pass], options: list[Option], docs: dict[str, str]) -> d
                 "name": option.name,
                 "accepts": option.accepts,
                 "required": option.required,
-                "default": _plain(option.default_value),
+                "default": as_plain(option.default_value),
                 "doc": docs.get(option.field, ""),
             }
             for option in options
@@ -88,14 +90,13 @@ def _as_data(kind: type[Pass], options: list[Option], docs: dict[str, str]) -> d
 
 
 def _as_text(kind: type[Pass], options: list[Option], docs: dict[str, str]) -> str:
+    from mlpasses.structuring import as_plain
+    from mlpasses.yamltree import dump_inline
+
     parts = [f"{kind.name} ({kind.__module__}.{kind.__qualname__})", "", inspect.cleandoc(kind.__doc__ or "")]
     parts += ["", "options:" if options else "It takes no options."]
     for option in options:
-        default = "required" if option.required else f"default {_plain(option.default_value)}"
+        default = "required" if option.required else f"default {dump_inline(as_plain(option.default_value))}"
         parts.append(f"  {option.name}: {option.accepts} ({default})")
         parts += [f"      {line}".rstrip() for line in docs.get(option.field, "").splitlines()]
     return "\n".join(parts)
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, str | int | float | bool | None) else str(value)

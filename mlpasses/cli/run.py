@@ -88,7 +88,8 @@ def _run(model: Path, pipeline: Pipeline, settings: Settings, workers: int | Non
 
 
 def _show(result: Result, summary: dict[str, Any], settings: Settings) -> None:
-    from mlpasses.tables import ROWS, bytes_text, passes_table, report_table
+    from mlpasses.quantities import bytes_text
+    from mlpasses.tables import ROWS, passes_table, report_table
 
     settings.say(report_table(result.report, rows=None if settings.verbose else ROWS))
     if settings.verbose:

@@ -1,0 +1,138 @@
+"""`mlpasses inspect`"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ir.builder import FunctionBuilder, build_program
+from ir.mil.schema import new_model
+from ir.opset import IOS18
+from ir.text import parse
+from ir.types import FP16, StateType, TensorType
+from mlpasses import load
+from tests.cli.conftest import Run
+
+CORPUS = Path(__file__).parents[2] / "../shared/corpus"
+
+
+def test_inspect(run: Run, folder: Path, golden: Callable[[str], None]) -> None:
+    golden(run("inspect", "model.mlpackage").text)
+
+
+def test_inspect_compressed(run: Run, recipe: Path, golden: Callable[[str], None]) -> None:
+    run("run", "model.mlpackage", recipe, "-o", "out.mlpackage")
+    golden(run("inspect", "out.mlpackage").text)
+
+
+def test_inspect_ops(run: Run, folder: Path, golden: Callable[[str], None]) -> None:
+    golden(run("inspect", "model.mlpackage", "--ops").text)
+
+
+def test_inspect_weights(run: Run, folder: Path, golden: Callable[[str], None]) -> None:
+    golden(run("inspect", "model.mlpackage", "--weights").text)
+
+
+def test_inspect_json_has_the_interface(run: Run, folder: Path) -> None:
+    data = json.loads(run("inspect", "model.mlpackage", "--json").out)
+    (function,) = data["functions"]
+    assert (function["name"], function["opset"], function["target"]) == ("main", "CoreML6", "iOS16")
+    assert function["inputs"] == [{"name": "log_mel", "type": "fp32[1, 1, 98, 40]"}]
+    assert function["outputs"] == [{"name": "probabilities", "type": "fp32[1, 35]"}]
+    assert data["metadata"]["words"].startswith("backward,bed,")
+
+
+def test_a_weight_that_functions_share_counts_once(run: Run, folder: Path) -> None:
+    program = load("model.mlpackage")
+    program.spec_version = 9
+    program.add_function(program.main.clone("other"))
+    for function in program.functions.values():
+        function.set_opset("CoreML8")
+    program.document = None
+    program.save("two.mlpackage")
+    one, two = (json.loads(run("inspect", name, "--json").out)["weights"] for name in ("model.mlpackage", "two.mlpackage"))
+    assert one == two
+
+
+def test_match_chooses_weights_by_name_or_consumer(run: Run, folder: Path) -> None:
+    def names(pattern: str) -> list[str]:
+        data = json.loads(run("inspect", "model.mlpackage", "--weights", "--json", "--match", pattern).out)
+        return [row["name"] for row in data["weights"]]
+
+    assert names("*_0_point*") == ["blocks_0_pointwise_weight"]
+    assert names("linear") == ["classifier_weight"]
+    assert names("nothing") == []
+
+
+def test_match_chooses_ops_by_name_or_type(run: Run, folder: Path) -> None:
+    assert run("inspect", "model.mlpackage", "--ops", "--match", "softmax").out == "softmax  softmax: fp16[1, 35]\n"
+    assert run("inspect", "model.mlpackage", "--ops", "--match", "l?gits").out == "linear  logits: fp16[1, 35]\n"
+
+
+def test_match_alone_is_refused(run: Run, folder: Path) -> None:
+    ran = run("inspect", "model.mlpackage", "--match", "x")
+    assert ran.code == 2
+    assert ran.err.startswith("error: --match chooses among ops or weights: give --ops, --weights or --text\n")
+
+
+def test_text_is_what_the_parser_reads(run: Run, folder: Path) -> None:
+    ran = run("inspect", "model.mlpackage", "--text")
+    assert ran.out == str(load("model.mlpackage")).rstrip("\n") + "\n"
+    program = build_program(FunctionBuilder("main", {"x": TensorType(FP16, (1,))}, IOS18))
+    assert str(parse(str(program))) == str(program)
+
+
+def test_text_of_one_op(run: Run, folder: Path) -> None:
+    ran = run("inspect", "model.mlpackage", "--text", "--match", "softmax")
+    assert ran.out == "%softmax: fp16[1, 35] = softmax(x=%logits, axis=%softmax_axis)\n"
+
+
+def test_text_json(run: Run, folder: Path) -> None:
+    assert json.loads(run("inspect", "model.mlpackage", "--text", "--json").out)["text"].startswith("program")
+
+
+def test_states_are_listed_apart_from_inputs(run: Run, folder: Path) -> None:
+    state = StateType(TensorType(FP16, (1, 8)))
+    with FunctionBuilder("main", {"x": TensorType(FP16, (1, 8)), "cache": state}, IOS18) as f:
+        f.outputs(y=f.op("add", x=f.inputs["x"], y=f.op("read_state", input=f.inputs["cache"])))
+    build_program(f).save("stateful.mlpackage")
+    (function,) = json.loads(run("inspect", "stateful.mlpackage", "--json").out)["functions"]
+    assert function["states"] == [{"name": "cache", "type": "state<fp16[1, 8]>"}]
+    assert [value["name"] for value in function["inputs"]] == ["x"]
+
+
+def test_metadata_cannot_steer_the_terminal(run: Run, folder: Path) -> None:
+    program = load("model.mlpackage")
+    program.metadata["note"] = "\x1b[31mred\nnew line"
+    program.save("odd.mlpackage")
+    assert "note: \\x1b[31mred\\nnew line" in run("inspect", "odd.mlpackage").out
+
+
+@pytest.mark.parametrize("name", ["nothing.mlpackage", "empty"])
+def test_what_is_no_package_is_bad_input(name: str, run: Run, folder: Path) -> None:
+    (folder / "empty").mkdir()
+    ran = run("inspect", name)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"error: {name} ")
+
+
+def test_a_model_that_is_no_ml_program_is_unsupported(run: Run, folder: Path) -> None:
+    model = new_model()
+    model.specificationVersion = 4
+    model.neuralNetwork.SetInParent()  # type: ignore[attr-defined]  # the protocol has what lift and lower touch
+    Path("old.mlmodel").write_bytes(model.SerializeToString())
+    ran = run("inspect", "old.mlmodel")
+    assert (ran.code, ran.out) == (3, "")
+    assert "neuralNetwork" in ran.err
+
+
+@pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is not here")
+@pytest.mark.parametrize("name", [path.name for path in sorted(CORPUS.glob("*.mlpackage"))])
+@pytest.mark.parametrize("view", ["", "--ops", "--weights", "--text"])
+def test_every_view_of_every_corpus_package_prints(name: str, view: str, run: Run) -> None:
+    ran = run("inspect", CORPUS / name, "--json", *view.split())
+    assert ran.code == 0
+    assert json.loads(ran.out)

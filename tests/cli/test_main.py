@@ -1,0 +1,129 @@
+"""Help, exit codes, errors: what holds for every command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import mlpasses
+from ir.diagnostics import EvaluationError, InvalidProgramError, MutationError, PackageError, ParseError, UnsupportedModelError
+from mlpasses.cli.main import COMMANDS, exit_code
+from mlpasses.errors import ConfigError, PassError, RecipeError
+from tests.cli.conftest import Run, patched
+
+COMMAND = [sys.executable, "-c", "import sys; from mlpasses.cli.main import main; sys.exit(main())"]
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def test_help(run: Run, golden: Callable[[str], None]) -> None:
+    golden(run("--help").text)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of(name: str, run: Run, golden: Callable[[str], None]) -> None:
+    golden(run(name, "--help").text)
+
+
+def test_no_command_gets_the_help_and_exit_code_2(run: Run) -> None:
+    ran = run()
+    assert (ran.code, ran.out) == (2, "")
+    assert "Commands:" in ran.err
+
+
+def test_the_version_is_that_of_the_package(run: Run) -> None:
+    assert run("--version").out == f"mlpasses {mlpasses.__version__}\n"
+
+
+def test_an_unknown_command_gets_the_nearest_one(run: Run) -> None:
+    ran = run("inspec")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == "error: there is no command 'inspec'; did you mean 'inspect'?\n  see mlpasses --help\n"
+
+
+def test_an_unknown_option_is_named(run: Run) -> None:
+    ran = run("inspect", "--opz", "m")
+    assert ran.code == 2
+    assert ran.err.startswith("error: no such option")
+    assert ran.err.endswith("  see mlpasses inspect --help\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (PackageError("x"), 2),
+        (RecipeError("x"), 2),
+        (ConfigError("x"), 2),
+        (ParseError("x", 1, 1), 2),
+        (EvaluationError("x"), 2),
+        (InvalidProgramError([], "x"), 2),
+        (UnsupportedModelError("x"), 3),
+        (PassError("x"), 4),
+        (MutationError("x"), 4),
+        (ZeroDivisionError("x"), 4),
+    ],
+)
+def test_each_error_has_its_exit_code(error: Exception, code: int) -> None:
+    assert exit_code(error) == code
+
+
+def test_an_expected_error_is_a_sentence_and_its_notes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = ConfigError("it does not fit")
+    error.add_note("pass raise-opset (after dead-code)")
+    patched(monkeypatch, "mlpasses.cli.inspect.load", error)
+    ran = run("inspect", "m", "-v")
+    assert (ran.code, ran.out, ran.err) == (2, "", "error: it does not fit\n  in pass raise-opset (after dead-code)\n")
+
+
+def test_an_internal_error_asks_for_a_report(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    patched(monkeypatch, "mlpasses.cli.inspect.load", ZeroDivisionError("division by zero"))
+    ran = run("inspect", "m")
+    assert (ran.code, ran.out) == (4, "")
+    assert ran.err == (
+        "error: ZeroDivisionError: division by zero\n"
+        "  this should not happen: please report it, with the command and what it prints with -v\n"
+    )
+
+
+def test_an_internal_error_shows_its_traceback_with_v(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    patched(monkeypatch, "mlpasses.cli.inspect.load", ZeroDivisionError("division by zero"))
+    assert "Traceback (most recent call last)" in run("inspect", "m", "-v").err
+
+
+def test_an_interrupt_is_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    patched(monkeypatch, "mlpasses.cli.inspect.load", KeyboardInterrupt())
+    ran = run("inspect", "m")
+    assert (ran.code, ran.err) == (130, "interrupted; nothing was left behind\n")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_running_leaves_nothing_behind(number: signal.Signals, code: int, folder: Path) -> None:
+    """The process is stopped where it waits for its recipe, and where nothing was written; saving has its own tests."""
+    command = [*COMMAND, "run", "model.mlpackage", "-", "-o", "out.mlpackage"]
+    process = subprocess.Popen(command, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(1.0)
+    process.send_signal(number)
+    process.communicate(timeout=20)
+    assert process.returncode == code
+    assert [path.name for path in folder.iterdir()] == ["model.mlpackage"]
+
+
+def test_a_reader_that_leaves_early_is_no_error(folder: Path) -> None:
+    command = " ".join(f"'{part}'" for part in [*COMMAND, "inspect", "model.mlpackage", "--text"])
+    done = subprocess.run(["bash", "-c", f"{command} | head -1; echo ${{PIPESTATUS[0]}}"], env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[-1] in ("0", "141")  # 0 where all was in the pipe before its reader left
+
+
+def test_an_encoding_without_the_characters_is_no_error(folder: Path) -> None:
+    command = [*COMMAND, "inspect", "model.mlpackage", "--weights"]
+    done = subprocess.run(command, env={**ENVIRONMENT, "PYTHONIOENCODING": "latin-1"}, capture_output=True, encoding="latin-1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\u2500" in done.stdout
