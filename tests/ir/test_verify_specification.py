@@ -7,17 +7,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
 
 from ir.builder import FunctionBuilder
 from ir.const import Const
-from ir.core import Block, Function, Op
+from ir.core import Block, Function, Op, Program
 from ir.diagnostics import InvalidProgramError, Problem
 from ir.opset import IOS15, IOS16, IOS17, IOS18, IOS26, Opset
 from ir.packing import packed_size
 from ir.tensors import ArrayTensor, PackedTensor, Tensor
 from ir.types import FP16, FP32, INT4, INT8, INT32, UINT1, UINT3, UINT4, UINT8, UNKNOWN, DType, ListType, StateType, TensorType, Type
-from ir.verify import specification
+from ir.verify import specification, structure
 from ir.verify.specification import agree
+from tests.strategies import Wildness, programs, wild_names, wild_text
 
 X = TensorType(FP16, (1, 4, 8, 8))
 Operands = dict[str, Any]
@@ -462,3 +464,14 @@ class TestScope:
 
     def test_nothing_is_raised_for_what_is_sound(self) -> None:
         specification.verify(Function("main"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(programs(Wildness(names=wild_names, text=wild_text, shadowing=True)))
+def test_no_program_however_odd_is_beyond_a_report(program: Program) -> None:
+    for module in (structure, specification):
+        found = module.problems(program)
+        if found:
+            with pytest.raises(InvalidProgramError) as raised:
+                module.verify(program)
+            assert len(raised.value.problems) == len(found)
