@@ -22,14 +22,19 @@ FULL_DIGITS: Final = 17
 
 @lru_cache(maxsize=1 << 16)
 def float_text(bits: int, dtype: DType) -> str:
-    """The shortest text that `float_bits` turns into the same bits: `0.1`, `-0.0`, `1e-05`, `inf`, `nan`, `nan:0x7e01`."""
+    """The shortest text that `float_bits` turns into the same bits: `0.1`, `-0.0`, `1e-05`, `inf`, `nan`, `nan:0x7e01`.
+
+    Among equally short ones it is the exact value.
+    """
     value = np.array(bits, BITS_OF[dtype.bits]).view(dtype.numpy)
     number = float(value)
     if math.isnan(number):
         return "nan" if bits == DEFAULT_NAN[dtype] else f"nan:0x{bits:0{dtype.bits // 4}x}"
     if math.isinf(number):
         return "inf" if number > 0 else "-inf"
-    return next(text for text in _candidates(value[()], number) if float_bits(text, dtype) == bits)
+    shortest = next(text for text in _candidates(value[()], number) if float_bits(text, dtype) == bits)
+    exact = repr(number)
+    return exact if len(exact) <= len(shortest) else shortest  # the fp16 65504 is no 65500.0
 
 
 @lru_cache(maxsize=1 << 16)
@@ -62,5 +67,4 @@ def _candidates(value: Any, number: float) -> Iterator[str]:
     if isinstance(value, np.float16 | np.float32 | np.float64):
         yield str(value)  # the shortest, by Dragon4
     for digits in range(1, FULL_DIGITS + 1):
-        text = f"{number:.{digits}g}"
-        yield text if "e" in text or "." in text else f"{text}.0"
+        yield repr(float(f"{number:.{digits}g}"))

@@ -6,12 +6,11 @@ A recursive descent over a list of tokens, in one pass: a name means what the ne
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Final, NoReturn, TypeAlias
 
+from ir.collector import collector_paused
 from ir.const import Const
 from ir.core import Block, Function, Op, Operand, Program, Value
 from ir.diagnostics import MutationError
@@ -37,7 +36,7 @@ def parse(text: str, resources: Resources | None = None) -> Program:
     Raises:
         ParseError: the text is malformed, with line and column; or it names a resource that was not given.
     """
-    with _collector_paused():
+    with collector_paused():
         return _Parser(text, resources).whole_program()
 
 
@@ -54,7 +53,7 @@ def parse_fragment(text: str, resources: Resources | None = None, *, opset: str 
     Raises:
         ParseError: the text is malformed, or uses a value that it does not declare.
     """
-    with _collector_paused():
+    with collector_paused():
         return _Parser(text, resources).fragment(opset)
 
 
@@ -98,18 +97,6 @@ def parse_type(text: str) -> Type:
     type = parser.type()  # noqa: A001
     parser.end("after the type")
     return type
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """A program is all references and no garbage; collecting while it grows costs a third."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 class _Parser(LiteralParser):

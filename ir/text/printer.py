@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 
 from attrs import frozen
 
+from ir.collector import collector_paused
 from ir.const import Const
 from ir.core import Block, Function, Op, Operand, Program, Value
 from ir.opset import OPSETS, Opset, opset_of_key
@@ -49,7 +50,8 @@ def to_text(program: Program, *, inline: bool = False) -> Text:
     """
     printer = _Printer(inline=inline)
     lines: list[str] = []
-    printer.program(program, lines)
+    with collector_paused():
+        printer.program(program, lines)
     return Text("\n".join(lines) + "\n", printer.literals.resources)
 
 
@@ -135,6 +137,11 @@ def _place_of(op: Op) -> str:
     return ", ".join(reversed(steps))
 
 
+def _leave_a_line(lines: list[str]) -> None:
+    if not lines[-1].endswith("{"):
+        lines.append("")
+
+
 def _opset_of(function: Function | None) -> Opset:
     return (opset_of_key(function.opset) if function is not None else None) or OPSETS[-1]
 
@@ -173,10 +180,10 @@ class _Printer:
         for name, text in sorted(program.metadata.items()):
             lines.append(f"{indent}metadata {quote(name)} = {quote(text)}")
         for _, function in sorted(program.functions.items()):
-            lines.append("")
+            _leave_a_line(lines)
             self.function(function, indent, lines)
         for position, stage in sorted(program.stages.items()):
-            lines.append("")
+            _leave_a_line(lines)
             lines.append(f"{indent}stage {'/'.join(map(str, position))}{self._program_header(stage)} {{")
             self._enter()
             self._program_items(stage, indent + INDENT, lines)
