@@ -1,0 +1,142 @@
+"""The benchmarks: what is done, by whom, and what is asked of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from attrs import evolve, frozen
+
+from tests.bench.decoder import DECODERS, Decoder, package
+from tests.bench.measure import ROOT, Contender, Measured, environment, interleaved, python
+
+HERE: Final = Path(__file__).parent
+DEEP: Final = Decoder("deep", layers=0, width=64, feed_forward=64, vocabulary=64, head_width=32, sequence=8)
+"""Tiny matrices, so that only the number of ops counts."""
+OPS_PER_LAYER: Final = 67
+COPY: Final = 'cp -r "$0" "$1" && find "$1" -type f -exec sync {} +'
+EXAMPLE: Final = ROOT / "docs/examples/keyword-spotter.mlpackage"
+RECIPE: Final = ROOT / "docs/examples/quantize.yaml"
+CLI: Final = "from mlpasses.cli.main import main; main()"
+"""What the console script does."""
+
+
+@frozen
+class Figure:
+    """Something that was measured, in its unit, beside the bound that it is held against."""
+
+    what: str
+    value: float
+    unit: str
+    bound: float
+    at_least: bool = False
+    """Whether the bound is from below."""
+
+    @property
+    def holds(self) -> bool:
+        return self.value >= self.bound if self.at_least else self.value <= self.bound
+
+
+@frozen
+class Result:
+    """What a case found: every contender, and the figures that count."""
+
+    case: str
+    measured: tuple[Measured, ...]
+    figures: tuple[Figure, ...]
+
+
+@frozen
+class Setting:
+    """How a case is run."""
+
+    decoder: Decoder
+    repeats: int
+    folder: Path
+    """Where results are written: on the disk of the decoder's package, or copies inside the kernel are none."""
+    packages: Path | None = None
+    """Where packages are kept; None for the user's cache."""
+    say: Callable[[str], None] = lambda text: None
+
+    def source(self) -> Path:
+        return package(self.decoder, self.packages)
+
+    def contender(self, name: str, script: str, job: str) -> Contender:
+        target = self.folder / f"{script}-{job}.mlpackage"
+        return Contender(name, python(str(HERE / f"{script}.py"), job, str(self.source()), str(target)), (target,))
+
+
+def round_trip(setting: Setting) -> Result:
+    """Load and save against a copy of the files, and against coremltools around a pass that does nothing."""
+    target = setting.folder / "copy.mlpackage"
+    copy = Contender("cp -r, fsync", ["sh", "-c", COPY, str(setting.source()), str(target)], (target,))
+    ours, peer = setting.contender("mlpasses", "ours", "noop"), setting.contender("coremltools", "peer", "noop")
+    copied, found, theirs = measured = interleaved([copy, ours, peer], setting.repeats, setting.say)
+    return Result(
+        f"round trip, {setting.decoder.name}",
+        tuple(measured),
+        (
+            Figure("time over that of cp -r with fsync", found.seconds / copied.seconds, "×", 2),
+            Figure("faster than coremltools", theirs.seconds / found.seconds, "×", 1, at_least=True),
+            Figure("private memory", found.private / 1e6, "MB", 250),
+        ),
+    )
+
+
+def quantize(setting: Setting) -> Result:
+    """int8 with a scale per channel."""
+    ours, peer = setting.contender("mlpasses", "ours", "quantize"), setting.contender("coremltools", "peer", "quantize")
+    found, theirs = measured = interleaved([ours, peer], setting.repeats, setting.say)
+    return Result(
+        f"int8 per channel, {setting.decoder.name}",
+        tuple(measured),
+        (
+            Figure("faster than coremltools", theirs.seconds / found.seconds, "×", 15, at_least=True),
+            Figure("private memory", found.private / 1e6, "MB", 800),
+        ),
+    )
+
+
+def structure(setting: Setting) -> Result:
+    """Lift, lower and verification of 5,000 and of 50,000 ops."""
+    figures: list[Figure] = []
+    for count, lift, lower, verify in ((5_000, 60.0, 60.0, 10.0), (50_000, 700.0, 700.0, 100.0)):
+        deep = evolve(DEEP, name=f"deep-{count}", layers=count // OPS_PER_LAYER)
+        found = _structure(package(deep, setting.packages), setting.repeats)
+        for step, bound in (("lift", lift), ("lower", lower), ("verify", verify)):
+            figures.append(Figure(f"{step} {found['ops']:,.0f} ops", found[step] * 1000, "ms", bound))
+    return Result("structure", (), tuple(figures))
+
+
+def start(setting: Setting) -> Result:
+    """What everyone waits for: the import, the command line, a small model from end to end."""
+    target = setting.folder / "example.mlpackage"
+    bare = Contender("python -c pass", python("-c", "pass"))
+    imported = Contender('python -c "import mlpasses"', python("-c", "import mlpasses"))
+    helped = Contender("mlpasses --help", python("-c", CLI, "--help"))
+    example = Contender("mlpasses run, 0.2 MB", python("-c", CLI, "run", str(EXAMPLE), str(RECIPE), "-o", str(target)), (target,))
+    measured = interleaved([bare, imported, helped, example], max(setting.repeats, 5), setting.say)
+    figures = [
+        Figure(each.name, each.seconds, "s", bound) for each, bound in zip(measured[1:], (0.25, 0.4, 1.0), strict=True)
+    ]
+    return Result("start", tuple(measured), tuple(figures))
+
+
+CASES: Final[Mapping[str, Callable[[Setting], Result]]] = {
+    "start": start,
+    "structure": structure,
+    "round-trip": round_trip,
+    "quantize": quantize,
+}
+
+__all__ = ["CASES", "DECODERS", "Figure", "Result", "Setting"]
+
+
+def _structure(path: Path, repeats: int) -> dict[str, float]:
+    command = python(str(HERE / "structure.py"), str(path), str(max(repeats, 5)))
+    output = subprocess.run(command, cwd=ROOT, env=environment(), check=True, capture_output=True, text=True).stdout
+    found: dict[str, float] = json.loads(output)
+    return found

@@ -1,0 +1,134 @@
+"""Whole processes, measured: time, and the peak private memory of the process and its children."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from attrs import define, field, frozen
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+INTERVAL: Final = 0.02
+"""Seconds between two looks at a process' memory."""
+
+
+@frozen
+class Run:
+    """One run of a process: seconds from start to end, and the peak of the sum of `RssAnon` over the process tree, in bytes."""
+
+    seconds: float
+    private: int
+
+
+@frozen
+class Contender:
+    """Who does a job: a command, and what has to be gone before it runs."""
+
+    name: str
+    command: Sequence[str]
+    removes: tuple[Path, ...] = ()
+    """What the command writes."""
+
+
+@define
+class Measured:
+    """The runs of a contender."""
+
+    name: str
+    runs: list[Run] = field(factory=list)
+
+    @property
+    def seconds(self) -> float:
+        return median(run.seconds for run in self.runs)
+
+    @property
+    def private(self) -> int:
+        return max(run.private for run in self.runs)
+
+
+def interleaved(contenders: Sequence[Contender], repeats: int, say: Callable[[str], None] = lambda text: None) -> list[Measured]:
+    """Runs every contender once to warm up (page cache, compiled kernels, memory of a virtual machine), then in turns, `repeats` times."""
+    measured = [Measured(contender.name) for contender in contenders]
+    for turn in range(repeats + 1):
+        for contender, found in zip(contenders, measured, strict=True):
+            each = run(contender)
+            say(f"  {'warm-up' if turn == 0 else f'run {turn}'}: {contender.name} {each.seconds:.2f} s, {each.private / 1e6:.0f} MB")
+            if turn:
+                found.runs.append(each)
+    return measured
+
+
+def run(contender: Contender) -> Run:
+    """Runs a command to its end.
+
+    What it writes is removed first, and what others wrote is on the disk before the clock starts.
+
+    Raises:
+        RuntimeError: it failed; the text holds what it said.
+    """
+    for path in contender.removes:
+        _remove(path)
+    os.sync()
+    started = time.perf_counter()
+    process = subprocess.Popen(contender.command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment())
+    peak = 0
+    while True:
+        peak = max(peak, private_memory(process.pid))
+        try:
+            output, _ = process.communicate(timeout=INTERVAL)
+            break
+        except subprocess.TimeoutExpired:
+            continue
+    seconds = time.perf_counter() - started
+    if process.returncode:
+        raise RuntimeError(f"{contender.name} failed: {' '.join(contender.command)}\n{output.decode(errors='replace')[-4000:]}")
+    return Run(seconds, peak)
+
+
+def environment() -> Mapping[str, str]:
+    """The environment of the processes: the project is importable from where it stands."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": ""}
+
+
+def private_memory(pid: int) -> int:
+    """The sum of `RssAnon` over a process and its descendants, in bytes; 0 where there is no `/proc`, or the process is gone."""
+    return sum(_anonymous(each) for each in _tree(pid))
+
+
+def python(*arguments: str) -> list[str]:
+    """A command of this very interpreter."""
+    return [sys.executable, *arguments]
+
+
+def _tree(pid: int) -> Iterable[int]:
+    yield pid
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    except OSError:
+        return
+    for child in children:
+        yield from _tree(child)
+
+
+def _anonymous(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("RssAnon")), 0)
+
+
+def _remove(path: Path) -> None:
+    import shutil
+
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
