@@ -18,6 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+from ir.collector import collector_paused
 from ir.const import Const
 from ir.diagnostics import MutationError
 from ir.types import Type
@@ -1120,6 +1121,7 @@ def _nested_blocks(block: Block) -> Iterator[Block]:
         pending.extend(reversed(inner))
 
 
+@collector_paused()
 def _clone_block(block: Block, mapping: dict[Value, Value]) -> Block:
     """A copy of `block` in which `mapping` stands for what is defined outside; the values defined inside are added to it."""
     outside: dict[Value, None] = {}
