@@ -14,5 +14,15 @@ from mlpasses.cli.common import Settings, common_options, load
 @click.argument("b", type=click.Path(path_type=Path))
 @common_options
 def command(settings: Settings, a: Path, b: Path) -> int:
-    """Show in what the models A and B differ. The exit code is 0 if they are the same, 1 if they differ."""
-    raise NotImplementedError
+    """Show in what model B differs from model A: interface, opset, ops, weights, metadata; else the first difference.
+
+    The exit code is 0 if they are the same, 1 if they differ. What a package holds beside its programs is not compared.
+    """
+    from mlpasses.diff import diff
+
+    found = diff(load(a, settings), load(b, settings))
+    if settings.as_json:
+        settings.data({"a": str(a), "b": str(b), **found.as_dict()})
+    else:
+        settings.say(str(found))
+    return 1 if found else 0
