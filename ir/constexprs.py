@@ -210,10 +210,10 @@ def chain(op: Op) -> list[Op]:
 
 
 def sources(op: Op) -> list[Op]:
-    """The constexpr ops that an op takes operands from, each once."""
+    """The constexpr ops that an op takes operands from, each once, in the order of its parameters' names (a file has none)."""
     found: dict[Op, None] = {}
-    for held in op.operands.values():
-        for operand in held:
+    for parameter in sorted(op.operands):
+        for operand in op.operands[parameter]:
             source = None if isinstance(operand, Const) else operand.op
             if source is not None and is_constexpr(source.op_type):
                 found[source] = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Final
 
 from attrs import frozen
@@ -44,11 +45,14 @@ def scheme_of(op: Op) -> str:
 
 
 def stored_tensors(ops: Sequence[Op]) -> list[Tensor]:
-    """The tensors that hold the constants which these const and constexpr ops yield, each once: data, scales, look-up tables, masks."""
+    """The tensors that hold the constants which these const and constexpr ops yield, each once: data, scales, look-up tables, masks.
+
+    In the order of the ops, and of their parameters' names.
+    """
     found: dict[int, Tensor] = {}
     for op in ops:
         held = [(name, operand) for name, operands in op.operands.items() for operand in operands]
-        for name, operand in (*held, *op.attributes.items()):
+        for name, operand in sorted([*held, *op.attributes.items()], key=itemgetter(0)):
             literal = None if name in SETTINGS else constant_of(operand)
             if literal is not None and literal.is_tensor and literal.tensor.dtype is not STRING:
                 found[id(literal.tensor)] = literal.tensor
