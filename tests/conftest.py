@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     left_out = pytest.mark.skip(reason="a benchmark: --bench runs it")
     for item in items:
-        if "bench" in item.keywords:
+        if item.get_closest_marker("bench"):
             item.add_marker(left_out)
 
 

@@ -45,7 +45,7 @@ def table(results: list[Result]) -> str:
     lines = ["| case | what | measured | bound |", "|---|---|---|---|"]
     for result in results:
         for each in result.measured:
-            lines.append(f"| {result.case} | {each.name} | {each.seconds:.2f} s, {each.private / 1e6:,.0f} MB private | |")
+            lines.append(f"| {result.case} | {each.name} | {each.typical} | |")
         for figure in result.figures:
             bound = f"{'≥' if figure.at_least else '≤'} {figure.bound:g} {figure.unit}{'' if figure.holds else ' **missed**'}"
             lines.append(f"| {result.case} | {figure.what} | {figure.value:,.2f} {figure.unit} | {bound} |")
@@ -56,7 +56,7 @@ def as_dict(result: Result) -> dict[str, Any]:
     """A result as plain data, for JSON."""
     plain = asdict(result)
     for each, measured in zip(plain["measured"], result.measured, strict=True):
-        each.update(seconds=measured.seconds, private=measured.private)
+        each["typical"] = asdict(measured.typical)
     for each, figure in zip(plain["figures"], result.figures, strict=True):
         each["holds"] = figure.holds
     return plain

@@ -74,7 +74,8 @@ def round_trip(setting: Setting) -> Result:
     target = setting.folder / "copy.mlpackage"
     copy = Contender("cp -r, fsync", ["sh", "-c", COPY, str(setting.source()), str(target)], (target,))
     ours, peer = setting.contender("mlpasses", "ours", "noop"), setting.contender("coremltools", "peer", "noop")
-    copied, found, theirs = measured = interleaved([copy, ours, peer], setting.repeats, setting.say)
+    measured = interleaved([copy, ours, peer], setting.repeats, setting.say)
+    copied, found, theirs = (each.typical for each in measured)
     return Result(
         f"round trip, {setting.decoder.name}",
         tuple(measured),
@@ -89,7 +90,8 @@ def round_trip(setting: Setting) -> Result:
 def quantize(setting: Setting) -> Result:
     """int8 with a scale per channel."""
     ours, peer = setting.contender("mlpasses", "ours", "quantize"), setting.contender("coremltools", "peer", "quantize")
-    found, theirs = measured = interleaved([ours, peer], setting.repeats, setting.say)
+    measured = interleaved([ours, peer], setting.repeats, setting.say)
+    found, theirs = (each.typical for each in measured)
     return Result(
         f"int8 per channel, {setting.decoder.name}",
         tuple(measured),
@@ -120,7 +122,7 @@ def start(setting: Setting) -> Result:
     example = Contender("mlpasses run, 0.2 MB", python("-c", CLI, "run", str(EXAMPLE), str(RECIPE), "-o", str(target)), (target,))
     measured = interleaved([bare, imported, helped, example], max(setting.repeats, 5), setting.say)
     figures = [
-        Figure(each.name, each.seconds, "s", bound) for each, bound in zip(measured[1:], (0.25, 0.4, 1.0), strict=True)
+        Figure(each.name, each.typical.seconds, "s", bound) for each, bound in zip(measured[1:], (0.25, 0.4, 1.0), strict=True)
     ]
     return Result("start", tuple(measured), tuple(figures))
 

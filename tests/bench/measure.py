@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -20,10 +22,17 @@ INTERVAL: Final = 0.02
 
 @frozen
 class Run:
-    """One run of a process: seconds from start to end, and the peak of the sum of `RssAnon` over the process tree, in bytes."""
+    """One run of a process."""
 
     seconds: float
+    """From start to end."""
+    cpu: float
+    """Seconds of processors, its children's too: what a busy machine changes less."""
     private: int
+    """The peak of the sum of `RssAnon` over the process and its children, in bytes."""
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.2f} s, {self.cpu:.2f} s CPU, {self.private / 1e6:,.0f} MB private"
 
 
 @frozen
@@ -44,12 +53,11 @@ class Measured:
     runs: list[Run] = field(factory=list)
 
     @property
-    def seconds(self) -> float:
-        return median(run.seconds for run in self.runs)
-
-    @property
-    def private(self) -> int:
-        return max(run.private for run in self.runs)
+    def typical(self) -> Run:
+        """The medians of time, and the highest peak of memory."""
+        return Run(
+            median(run.seconds for run in self.runs), median(run.cpu for run in self.runs), max(run.private for run in self.runs)
+        )
 
 
 def interleaved(contenders: Sequence[Contender], repeats: int, say: Callable[[str], None] = lambda text: None) -> list[Measured]:
@@ -58,7 +66,7 @@ def interleaved(contenders: Sequence[Contender], repeats: int, say: Callable[[st
     for turn in range(repeats + 1):
         for contender, found in zip(contenders, measured, strict=True):
             each = run(contender)
-            say(f"  {'warm-up' if turn == 0 else f'run {turn}'}: {contender.name} {each.seconds:.2f} s, {each.private / 1e6:.0f} MB")
+            say(f"  {f'run {turn}' if turn else 'warm-up'}: {contender.name} {each}")
             if turn:
                 found.runs.append(each)
     return measured
@@ -75,6 +83,7 @@ def run(contender: Contender) -> Run:
     for path in contender.removes:
         _remove(path)
     os.sync()
+    before = _children_cpu()
     started = time.perf_counter()
     process = subprocess.Popen(contender.command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment())
     peak = 0
@@ -88,7 +97,7 @@ def run(contender: Contender) -> Run:
     seconds = time.perf_counter() - started
     if process.returncode:
         raise RuntimeError(f"{contender.name} failed: {' '.join(contender.command)}\n{output.decode(errors='replace')[-4000:]}")
-    return Run(seconds, peak)
+    return Run(seconds, _children_cpu() - before, peak)
 
 
 def environment() -> Mapping[str, str]:
@@ -104,6 +113,11 @@ def private_memory(pid: int) -> int:
 def python(*arguments: str) -> list[str]:
     """A command of this very interpreter."""
     return [sys.executable, *arguments]
+
+
+def _children_cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _tree(pid: int) -> Iterable[int]:
@@ -126,8 +140,6 @@ def _anonymous(pid: int) -> int:
 
 
 def _remove(path: Path) -> None:
-    import shutil
-
     if path.is_dir():
         shutil.rmtree(path)
     else:

@@ -1,0 +1,69 @@
+"""The benchmarks themselves work; what they measure gates nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import oracle
+from tests.bench.__main__ import as_dict, table
+from tests.bench.cases import Setting, quantize
+from tests.bench.decoder import CHUNK, LARGE, SMALL, TINY, draw, package
+from tests.bench.measure import Contender, interleaved, private_memory, python, run
+
+
+def test_decoders_have_the_parameters_they_are_known_for() -> None:
+    assert SMALL.parameters == 131_014_656
+    assert LARGE.parameters == 953_155_584
+
+
+def test_a_decoder_is_accepted_by_coremltools(tmp_path: Path) -> None:
+    (program,) = oracle.accepted(package(TINY, tmp_path))
+    assert program.functions["main"].outputs[0].shape == (1, TINY.sequence, TINY.vocabulary)
+
+
+def test_a_decoder_is_built_once(tmp_path: Path) -> None:
+    path = package(TINY, tmp_path)
+    before = path.stat().st_mtime_ns
+    assert package(TINY, tmp_path).stat().st_mtime_ns == before
+
+
+def test_weights_are_always_the_same_and_normal(tmp_path: Path) -> None:
+    draw(tmp_path / "a", CHUNK + 1000)
+    draw(tmp_path / "b", CHUNK + 1000)
+    numbers = np.fromfile(tmp_path / "a", np.float16)
+    assert numbers.size == CHUNK + 1000
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert numbers.astype(np.float64).std() == pytest.approx(0.02, rel=0.01)
+
+
+def test_contenders_run_in_turns_after_a_warm_up() -> None:
+    said: list[str] = []
+    contenders = [Contender(name, python("-c", "pass")) for name in ("a", "b")]
+    measured = interleaved(contenders, 2, said.append)
+    assert [line.split(":")[0].strip() for line in said] == ["warm-up", "warm-up", "run 1", "run 1", "run 2", "run 2"]
+    assert [len(each.runs) for each in measured] == [2, 2]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc to ask for private memory")
+def test_private_memory_counts_children() -> None:
+    child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; x = b\"1\" * (80 << 20); time.sleep(0.3)'])"
+    assert run(Contender("child", python("-c", child))).private > 80 << 20
+
+
+def test_private_memory_of_a_process_that_is_gone_is_nothing() -> None:
+    assert private_memory(2**22 + 1) == 0
+
+
+def test_a_command_that_fails_says_why() -> None:
+    with pytest.raises(RuntimeError, match=r"(?s)broken failed.*no good"):
+        run(Contender("broken", python("-c", "raise SystemExit('no good')")))
+
+
+def test_a_case_runs_from_end_to_end(tmp_path: Path) -> None:
+    result = quantize(Setting(TINY, 1, tmp_path, tmp_path))
+    assert "int8 per channel, tiny | mlpasses" in table([result])
+    assert json.loads(json.dumps(as_dict(result)))["figures"][0]["what"] == "faster than coremltools"
