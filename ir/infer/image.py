@@ -24,10 +24,14 @@ def crop(args: Args) -> tuple[Type, ...]:
 
 
 def crop_resize_roi(args: Args) -> tuple[Type, ...]:
-    """Below iOS17: `[n, b, c, target_height, target_width]` for `n` regions."""
-    count = dims.at_least(args, "roi", 1)[0]
+    """Below iOS17: `[n, b, c, target_height, target_width]` for `n` regions of four numbers, each cut from every image.
+
+    A region of five names its one image: there b is 1 by the op's documentation, and the batch of x for coremltools, so nothing is said.
+    """
+    roi = dims.at_least(args, "roi", 1)
     b, c, *_ = dims.ranked(args, "x", 4)
-    return dims.of(args.dtype("x"), (count, b, c, _extent(args, "target_height"), _extent(args, "target_width")))
+    images = b if b == 1 or (len(roi) == 5 and roi[2] == 4) else UNKNOWN
+    return dims.of(args.dtype("x"), (roi[0], images, c, _extent(args, "target_height"), _extent(args, "target_width")))
 
 
 def crop_resize_boxes(args: Args) -> tuple[Type, ...]:

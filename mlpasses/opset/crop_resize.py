@@ -22,7 +22,8 @@ def split_roi(raising: Raising, op: Op) -> Op:
           reshape(crop_resize(x, boxes=reshape(boxes, [-1, 4]), box_indices=reshape(box_indices, [-1])), [-1, B, C, h, w])
 
     Raises:
-        InexpressibleError: it is not known which of the two forms the regions have, or how many images there are for the second.
+        InexpressibleError: it is not known which of the two forms the regions have, or how many images there are for the second; or the
+            result of the first is declared to have several crops a region.
     """
     roi, x = required(op, "roi"), required(op, "x")
     shape = tensor_type(roi, "roi").shape
@@ -38,7 +39,12 @@ def split_roi(raising: Raising, op: Op) -> Op:
 
 
 def _crop_named(raising: Raising, op: Op, regions: Op) -> Op:
-    name = op.output.name
+    name, declared = op.output.name, tensor_type(op.output, "result")
+    if len(declared.shape) == 5 and isinstance(declared.shape[1], int) and declared.shape[1] != 1:
+        raise InexpressibleError(
+            f"its regions name their image, so there is one crop for each, and its result is declared as {declared!r}: "
+            "declare 1 as its dimension 1, and the results that depend on it accordingly"
+        )
     boxes = raising.emit(
         op, "slice_by_index", f"{name}_boxes",
         x=regions, begin=(0, 1), end=(0, 5), begin_mask=(True, False), end_mask=(True, False),

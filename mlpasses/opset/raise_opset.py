@@ -6,13 +6,13 @@ from attrs import field, frozen
 
 from ir.core import Function, Op, Program
 from ir.opset import OPSETS, Opset, opset_of_key, opset_of_target
-from ir.specs import changes, first_opset, spec_of
+from ir.specs import Change, changes, first_opset, spec_of
 from ir.walk import walk
 from mlpasses.context import Context
 from mlpasses.errors import ConfigError
 from mlpasses.opset.defaults import write_defaults
 from mlpasses.opset.raising import InexpressibleError, Raising
-from mlpasses.opset.rewrites import REPLACED, REWRITES
+from mlpasses.opset.rewrites import REPLACED, REWRITES, Replaced
 from mlpasses.opset.tensors import Reheaded
 from mlpasses.passes import ProgramPass
 
@@ -86,26 +86,32 @@ def _raise_function(raising: Raising) -> int:
         function.drop_block(key)
         cx.note(f"function {function.name}", f"dropped its specialization for {key}, which is not the active one")
     function.set_opset(raising.new.key)
-    unknown: dict[str, None] = {}
+    changed: dict[str, list[Change]] = {}
     for op in list(walk(function)):  # a list: the ops that the rewrites make are of the new opset already
-        if op.block is not None:
-            _raise_op(raising, op)
-        if first_opset(op.op_type) is None:
-            unknown[op.op_type] = None
-    for op_type in unknown:
-        cx.note(f"function {function.name}", f"nothing is known of {op_type} in any opset: it was carried over as it is")
+        op_type = op.op_type
+        if op_type not in changed:
+            changed[op_type] = changes(op_type, raising.old, raising.new)
+            if first_opset(op_type) is None:
+                cx.note(f"function {function.name}", f"nothing is known of {op_type} in any opset: it was carried over as it is")
+        replaced = _replaced(raising, op_type)
+        if (changed[op_type] or replaced is not None) and op.block is not None:
+            _raise_op(raising, op, changed[op_type], replaced)
     return sum(op.block is not None for op in raising.changed) + 1
 
 
-def _raise_op(raising: Raising, op: Op) -> None:
+def _replaced(raising: Raising, op_type: str) -> Replaced | None:
+    found = REPLACED.get(op_type)
+    return found if found is not None and raising.old < found.since <= raising.new else None
+
+
+def _raise_op(raising: Raising, op: Op, changed: list[Change], replaced: Replaced | None) -> None:
     with raising.problems_of(op):
         _check_outputs(raising, op)
-        for change in changes(op.op_type, raising.old, raising.new):
+        for change in changed:
             if change.meaning is not None:
                 op = REWRITES[change.meaning](raising, op)
             write_defaults(raising, op, change)
-        replaced = REPLACED.get(op.op_type)
-        if replaced is not None and raising.old < replaced.since <= raising.new:
+        if replaced is not None:
             replaced.rewrite(raising, op)
 
 
