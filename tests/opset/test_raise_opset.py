@@ -178,6 +178,22 @@ def test_guard_before_a_nested_block_is_used_in_it() -> None:
     assert len({op["indices"] for op in result.main.ops("gather")}) == 1
 
 
+def test_guard_in_a_nested_block_is_used_there_and_deeper() -> None:
+    gather = "    %a: fp16[2] = gather(x=%x, indices=%i, axis=0)\n"
+    deeper = """    %d: fp16[2] = cond(pred=%p) block {
+      %e: fp16[2] = gather(x=%x, indices=%i, axis=0)
+      return %e
+    } block {
+      return %a
+    }
+"""
+    result = raised(parse(NESTED.replace(gather, gather + gather.replace("%a", "%c") + deeper)), IOS17)
+    (then, _) = next(result.main.body.ops("cond")).blocks
+    (inner, _) = next(then.ops("cond")).blocks
+    assert [len(list(block.ops("select"))) for block in (then, inner)] == [1, 0]
+    assert len({op["indices"] for block in (then, inner) for op in block.ops("gather")}) == 1
+
+
 def test_op_that_no_table_has_is_carried_over_with_a_note() -> None:
     program = fragment(RELU, IOS15)
     last = program.main.body.last
