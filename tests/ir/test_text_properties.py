@@ -66,13 +66,13 @@ RESOURCES: dict[str, Tensor] = {"w": ArrayTensor(np.zeros(40, np.float16))}
 
 
 @given(mil.programs())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_drawn_programs_are_structurally_valid(program: Program) -> None:
     verify(program)
 
 
 @given(mil.programs(WILD))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_program_is_parsed_back_from_its_text(program: Program) -> None:
     printed = to_text(program)
     back = parse(printed.text, printed.resources)
@@ -81,7 +81,7 @@ def test_a_program_is_parsed_back_from_its_text(program: Program) -> None:
 
 
 @given(mil.programs(WILD))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_a_self_contained_text_needs_no_resources(program: Program) -> None:
     printed = to_text(program, inline=True)
     assert not printed.resources
@@ -89,7 +89,7 @@ def test_a_self_contained_text_needs_no_resources(program: Program) -> None:
 
 
 @given(mil.programs(WILD))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_a_resource_is_the_very_tensor(program: Program) -> None:
     printed = to_text(program)
     again = to_text(parse(printed.text, printed.resources))
@@ -97,7 +97,7 @@ def test_a_resource_is_the_very_tensor(program: Program) -> None:
 
 
 @given(mil.consts(mil.wild_text))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_a_literal_is_parsed_back_from_its_text(const: Const) -> None:
     holder = Program()
     holder.attributes["a"] = const
@@ -108,7 +108,7 @@ def test_a_literal_is_parsed_back_from_its_text(const: Const) -> None:
 
 
 @given(mil.types(mil.plain_text))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_type_is_parsed_back_from_its_text(type: Type) -> None:  # noqa: A002
     holder = Program([Function("f", [("x", type)])])
     printed = to_text(holder)
@@ -141,13 +141,13 @@ def test_every_float_is_parsed_back_from_its_text(dtype: DType, data: st.DataObj
 
 
 @given(mil.mutations(EVERYTHING, SCRAPS))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_only_parse_errors_come_out_of_mutated_text(text: str) -> None:
     _check_what_comes_out(text, RESOURCES)
 
 
 @given(st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_only_parse_errors_come_out_of_mutated_programs(data: st.DataObject) -> None:
     printed = to_text(data.draw(mil.programs()))
     _check_what_comes_out(data.draw(mil.mutations(printed.text, SCRAPS)), printed.resources)
@@ -168,7 +168,7 @@ def _check_what_comes_out(text: str, resources: Mapping[str, Tensor]) -> None:
 
 
 @given(st.lists(st.sampled_from(SCRAPS), max_size=30).map(" ".join) | mil.wild_text)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_only_parse_errors_come_out_of_scraps(text: str) -> None:
     for read in (parse, parse_fragment, parse_const, parse_type):
         with contextlib.suppress(ParseError):
@@ -176,7 +176,7 @@ def test_only_parse_errors_come_out_of_scraps(text: str) -> None:
 
 
 @given(mil.programs())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_every_part_has_a_repr(program: Program) -> None:
     for op in program.ops():
         assert repr(op)
