@@ -76,13 +76,13 @@ def _pack_chunk(flat: Bytes, bits: int) -> Bytes:
     size = packed_size(flat.size, bits)
     if flat.size % lanes:
         flat = np.concatenate([flat, np.zeros(-flat.size % lanes, np.uint8)])
-    rows = (flat & ((1 << bits) - 1)).reshape(-1, lanes)
+    rows = (flat & np.uint8((1 << bits) - 1)).reshape(-1, lanes)
     if bits in (2, 4):
-        out = rows[:, 0].copy()
+        out: Bytes = rows[:, 0].copy()
         for lane in range(1, lanes):
             out |= rows[:, lane] << (lane * bits)
         return out[:size]
-    word = np.zeros(rows.shape[0], np.uint32)
+    word: npt.NDArray[np.uint32] = np.zeros(rows.shape[0], np.uint32)
     for lane in range(lanes):
         word |= rows[:, lane].astype(np.uint32) << (lane * bits)
     return np.ascontiguousarray(word.view(np.uint8).reshape(-1, 4)[:, :3]).reshape(-1)[:size]
