@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
 from weakref import WeakValueDictionary
 
@@ -135,6 +136,10 @@ Shape: TypeAlias = tuple[Dim, ...]
 TypeAttributes: TypeAlias = "tuple[tuple[str, Const], ...]"
 
 
+_INTERNING: Final = Lock()
+"""Held while a type is made: two threads that make one at a time must get the same."""
+
+
 class Type:
     """Base of all types. Instances are interned by their fields, hence equal exactly where identical."""
 
@@ -145,12 +150,16 @@ class Type:
     def _intern(cls, *fields: Any) -> Any:
         key = (cls, *fields)
         found = Type._interned.get(key)
-        if found is None:
-            found = object.__new__(cls)
-            for name, value in zip(cls.__slots__, fields, strict=True):
-                object.__setattr__(found, name, value)
-            Type._interned[key] = found
-        return found
+        if found is not None:
+            return found
+        with _INTERNING:
+            found = Type._interned.get(key)
+            if found is None:
+                found = object.__new__(cls)
+                for name, value in zip(cls.__slots__, fields, strict=True):
+                    object.__setattr__(found, name, value)
+                Type._interned[key] = found
+            return found
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable: make another one instead of setting {name!r}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -17,6 +16,7 @@ from ir.core import Block, Function, Op, Program, Value
 from ir.opset import IOS16, IOS18
 from ir.tensors import PackedTensor
 from ir.types import BOOL, FP16, FP32, INT4, TensorType
+from tests.effort import grows_linearly
 from tests.strategies import programs
 
 X = TensorType(FP16, (1, 4))
@@ -279,17 +279,18 @@ def test_deep_nesting_is_no_limit() -> None:
 
 
 def test_comparison_is_linear() -> None:
-    def long() -> Block:
+    def long(size: int) -> Block:
         f = FunctionBuilder("main", {"x": X}, IOS18)
         value: Value = f.inputs["x"]
-        for _ in range(5000):
+        for _ in range(size):
             value = f.op("relu", x=value).output
         return f.block
 
-    a, b = long(), long()
-    started = time.perf_counter()
-    assert first_difference(a, b) is None
-    assert time.perf_counter() - started < 0.5  # 0.04 s measured
+    def check(size: int) -> Callable[[], object]:
+        a, b = long(size), long(size)
+        return lambda: first_difference(a, b)
+
+    assert grows_linearly(check)
 
 
 @settings(max_examples=30, deadline=None)
