@@ -34,8 +34,8 @@ __all__ = ["Quantize", "QuantizeWeights"]
 COMPILED_FROM: Final = 48 << 20
 """Bytes of weights from which compiled kernels are worth their start-up.
 
-Measured: NumPy takes 6.5 ms of a processor a megabyte of fp16, the kernels 1.3 ms and 0.27 s to import Numba and load them. 16 MB take 0.11 and
-0.30 s, 64 MB 0.43 and 0.35 s.
+Measured, processor time: NumPy takes 6.5 ms a megabyte of fp16; the kernels take 1.3 ms, and 0.27 s to import Numba and to load them. So
+16 MB take 0.11 and 0.30 s, 64 MB take 0.43 and 0.35 s.
 """
 
 Key: TypeAlias = tuple[Tensor, int | None]
