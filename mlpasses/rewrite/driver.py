@@ -19,7 +19,7 @@ from ir.core import Block, Function, Op, Operand, Program, Value
 from ir.diagnostics import MLPassesError
 from ir.walk import walk
 from mlpasses.context import Context
-from mlpasses.rewrite.index import Entry, RuleSet, ops_by_type
+from mlpasses.rewrite.index import Entry, RuleSet, ops_by_type, seeds
 from mlpasses.rewrite.match import Failure, Match, Matcher, describe, users_of
 from mlpasses.rewrite.rewriter import Listener, RewriteError, Rewriter
 from mlpasses.rewrite.rules import Rule
@@ -143,15 +143,11 @@ class _Driver(Listener):
         candidates = self.rules.candidates(present)
         if not candidates:
             return
-        seeds: list[Op] = []
-        for block in blocks:
-            found = [op for op_type, each in candidates.items() for op in each.among(block.ops(op_type))]
-            found.sort(key=_order_of)
-            seeds.extend(found)
+        found = [op for block in blocks for op in seeds(block, candidates)]
         in_all = self.limits.in_all
         self.most = max(10_000, 10 * sum(present.values())) if in_all is None else in_all
-        self.worklist = seeds[::-1]
-        self.queued = set(seeds)
+        self.worklist = found[::-1]
+        self.queued = set(found)
         while self.worklist:
             op = self.worklist.pop()
             self.queued.discard(op)
@@ -300,7 +296,3 @@ def _users(value: Value, most: int | None) -> list[Op]:
             if most is not None and len(users) > most:
                 return []
     return list(users)
-
-
-def _order_of(op: Op) -> int:
-    return op._order
