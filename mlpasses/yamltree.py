@@ -271,7 +271,13 @@ def _represent_block(dumper: yaml.SafeDumper, data: Block) -> yaml.Node:
     return dumper.represent_mapping("tag:yaml.org,2002:map", data, flow_style=False)
 
 
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    """Double quotes for what needs escapes: PyYAML's choice of style loses line breaks of other kinds (U+0085) in keys."""
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"')
+
+
 _Dumper.add_representer(Block, _represent_block)
+_Dumper.add_representer(str, _represent_text)
 
 
 _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))

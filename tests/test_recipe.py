@@ -224,6 +224,12 @@ def test_what_is_dumped_loads_as_it_was(pipeline: Pipeline) -> None:
     assert load_recipe(dump_recipe(pipeline)) == pipeline
 
 
+@pytest.mark.parametrize("text", ["\x85", "\u2028", "a\nb ", " ", "\t", "\ufeff", "#", "- ", "x" * 200, "é", "null", "1e5", "0o7"])
+def test_awkward_text_is_quoted(text: str) -> None:
+    pipeline = Pipeline(ManyOptions(text=text, sizes={text: 1}, words=(text,)))
+    assert load_recipe(dump_recipe(pipeline)) == pipeline
+
+
 def test_a_dump_is_laid_out_as_one_writes_it() -> None:
     pipeline = Pipeline(
         RaiseOpset("iOS18"), QuantizeWeights(Quantize("uint8")), Pipeline(DeadCode(), OneOption("no")), OneConfig(Scheme()), NoOptions()
