@@ -44,9 +44,14 @@ def candidates(program: Program, min_elements: int) -> list[Candidate]:
     """The const ops of floating point that hold a weight of at least `min_elements` elements, in program order.
 
     Every function of the program and of its stages, every specialization by its own opset, nested blocks too. A specialization for an
-    opset that this version does not know has none: nothing is known of its ops.
+    opset that this version does not know has none (`unknown_specializations` names them): nothing is known of its ops.
     """
     return [found for function in program.all_functions() for found in _of_function(function, max(min_elements, 1))]
+
+
+def unknown_specializations(program: Program) -> list[tuple[Function, str]]:
+    """The specializations for opsets that this version does not know: function and opset key."""
+    return [(f, key) for f in program.all_functions() for key in f.specializations if opset_of_key(key) is None]
 
 
 def output_axis(candidate: Candidate) -> int | str:

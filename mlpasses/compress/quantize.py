@@ -17,7 +17,7 @@ from attrs import field, frozen
 from ir.core import Program
 from ir.opset import IOS16
 from ir.tensors import Tensor
-from mlpasses.candidates import Candidate, candidates, output_axis
+from mlpasses.candidates import Candidate, candidates, output_axis, unknown_specializations
 from mlpasses.compress.affine_ops import AffineWeight
 from mlpasses.compress.quantize_task import EngineName, Quantized, QuantizeTask, quantize_weight
 from mlpasses.config import Quantize
@@ -68,6 +68,8 @@ class QuantizeWeights(ProgramPass):
     def run(self, program: Program, cx: Context) -> int:
         found = candidates(program, self.config.min_elements)
         _check_opsets(found)
+        for function, key in unknown_specializations(program):
+            cx.note(f"function {function.name}", f"weights of its specialization for {key} were left alone: that opset is not known")
         plan = [(candidate, self._key(candidate)) for candidate in found]
         work: dict[Key, Candidate] = {}
         for candidate, key in plan:

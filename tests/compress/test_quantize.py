@@ -344,6 +344,16 @@ def test_every_specialization_gets_the_form_of_its_opset() -> None:
     assert {op.op_type for op in result.main.specializations["CoreML8"].ops()} >= {"constexpr_blockwise_shift_scale"}
 
 
+def test_a_specialization_for_an_unknown_opset_is_left_alone_with_a_note() -> None:
+    function = linear().main.clone()
+    function.add_block("CoreML99", function.body.clone(dict(zip(function.inputs, function.inputs, strict=True))))
+    cx = Context()
+    assert QuantizeWeights(SMALL).run(Program([function], spec_version=9), cx) == 1
+    assert [(note.where, note.reason) for note in cx.notes] == [
+        ("function main", "weights of its specialization for CoreML99 were left alone: that opset is not known")
+    ]
+
+
 def two_functions() -> Program:
     first = linear().main.clone("first")
     return Program([first, first.clone("second")], spec_version=9)
