@@ -68,8 +68,8 @@ class QuantizeWeights(ProgramPass):
     def run(self, program: Program, cx: Context) -> int:
         found = candidates(program, self.config.min_elements)
         _check_opsets(found)
-        for function, key in unknown_specializations(program):
-            cx.note(f"function {function.name}", f"weights of its specialization for {key} were left alone: that opset is not known")
+        for function, opset in unknown_specializations(program):
+            cx.note(f"function {function.name}", f"weights of its specialization for {opset} were left alone: that opset is not known")
         plan = [(candidate, self._key(candidate)) for candidate in found]
         work: dict[Key, Candidate] = {}
         for candidate, key in plan:
