@@ -121,7 +121,7 @@ def _of_regex(text: str, vocabulary: Vocabulary) -> Iterator[str]:
     spelled = [part for form in forms for part in vocabulary.respelled(form, _WORD_OR_ESCAPE)]
     for part in (*forms, *spelled):
         yield f"{REGEX}{part}"
-    for part in (*forms, *spelled):
+    for part in (*spelled, *forms):
         yield f"{REGEX}{_anywhere(part)}"
     yield body
 

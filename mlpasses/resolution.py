@@ -10,12 +10,12 @@ differently, the rules' `conflicts` decides, and the decision carries the `Confl
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import accumulate
 from typing import Any, Final
 
 import numpy as np
 from attrs import frozen
 
+from ir.collector import collector_paused
 from ir.core import Program
 from mlpasses.findings import LISTED, Explainer, Finding, check_rules, either, place, plural, raise_findings, shadowed
 from mlpasses.rules import POLICIES, Policy, Rules, Strictness, source
@@ -50,7 +50,12 @@ class Conflict:
         return {policy: _taken(self.settled(policy)[0]) for policy in POLICIES if policy != "error"}
 
     def __str__(self) -> str:
-        shown = [f"{face!r}: {_outcome(self.rules, rule)}" for face, rule in self.outcomes[:LISTED]]
+        places = [face.values("function") for face, _ in self.outcomes]
+        told = len(set(places)) > 1
+        shown = [
+            f"{face!r}{f' in {around[0]}' if told and around else ''}: {_outcome(self.rules, rule)}"
+            for (face, rule), around in zip(self.outcomes[:LISTED], places, strict=False)
+        ]
         more = [f"and {len(self.outcomes) - LISTED} more"] if len(self.outcomes) > LISTED else []
         return "; ".join([*shown, *more])
 
@@ -63,9 +68,19 @@ class Decision:
     """None: it is left alone."""
     rule: int | None = None
     """The rule that decided; None where none matched, or uses in conflict leave the weight alone between them."""
-    reason: str = ""
-    """Why it is left alone; how a conflict was settled. Empty where there is nothing to say."""
+    _reason: str = ""
     conflict: Conflict | None = None
+
+    @property
+    def reason(self) -> str:
+        """Why it is left alone; how a conflict was settled, and the other ways. Empty where there is nothing to say."""
+        if self.conflict is None:
+            return self._reason
+        policy = self.conflict.rules.conflicts
+        others = [f'conflicts="{other}" {what}' for other, what in self.conflict.ways().items() if what != _taken(self.config)]
+        settled = "error refuses that" if policy == "error" else f"{policy} {_taken(self.config)}"
+        settled += f" ({either(others)})" if others else ""
+        return f"its uses come out differently, and {settled}: {self.conflict}"
 
 
 @frozen(eq=False)
@@ -102,6 +117,11 @@ def resolve(rules: Rules, subjects: Sequence[Subject], program: Program | None =
     `program`, where given, is searched for what else has a name that no subject has, for the texts of findings. O(rules · faces) in
     NumPy, and a look at each distinct name for each pattern.
     """
+    with collector_paused():
+        return _resolve(rules, subjects, program)
+
+
+def _resolve(rules: Rules, subjects: Sequence[Subject], program: Program | None) -> Resolution:
     table = Table(subjects)
     deciders = np.full(len(table.faces), -1, np.int64)
     found = check_rules(rules)
@@ -121,19 +141,17 @@ def resolve(rules: Rules, subjects: Sequence[Subject], program: Program | None =
         if not free.any():
             found.append(shadowed(rules, index, takers.tolist(), table.count(mask), table.noun))
     grouped = tuple(groups(subjects))
-    decisions = _decide(rules, subjects, grouped, deciders.tolist())
+    decisions = _decide(rules, table, grouped, deciders.tolist())
     if rules.conflicts == "error":
         found += _refused([conflict for members in grouped if (conflict := decisions[members[0]].conflict) is not None])
     return Resolution(rules, subjects, decisions, grouped, tuple(sorted(found, key=lambda finding: finding.rule)))
 
 
-def _decide(
-    rules: Rules, subjects: Sequence[Subject], grouped: Sequence[tuple[int, ...]], deciders: Sequence[int]
-) -> tuple[Decision, ...]:
+def _decide(rules: Rules, table: Table, grouped: Sequence[tuple[int, ...]], deciders: Sequence[int]) -> tuple[Decision, ...]:
     """The decision over each subject, by the rule that decides each face (-1: none does)."""
     by_rule: dict[int | None, Decision] = {index: _by_rule(rules, index) for index in (None, *range(len(rules)))}
-    starts = list(accumulate((len(subject.faces) for subject in subjects), initial=0))
-    decisions: list[Decision] = [by_rule[None]] * len(subjects)
+    starts = table.starts
+    decisions: list[Decision] = [by_rule[None]] * len(table.subjects)
     for members in grouped:
         chosen = {deciders[at] for member in members for at in range(starts[member], starts[member + 1])}
         if len(chosen) == 1:
@@ -142,8 +160,9 @@ def _decide(
         elif not chosen:
             decision = Decision(reason="nothing uses it as a weight")
         else:
-            faces = [(face, deciders[starts[member] + i]) for member in members for i, face in enumerate(subjects[member].faces)]
-            decision = _of_several(rules, by_rule, [(face, rule if rule >= 0 else None) for face, rule in faces])
+            positions = [at for member in members for at in range(starts[member], starts[member + 1])]
+            outcomes = [(table.faces[at], deciders[at] if deciders[at] >= 0 else None) for at in positions]
+            decision = _of_several(rules, by_rule, outcomes)
         for member in members:
             decisions[member] = decision
     return tuple(decisions)
@@ -169,10 +188,7 @@ def _of_several(rules: Rules, by_rule: Mapping[int | None, Decision], outcomes: 
         return by_rule[deciding[0]]
     conflict = Conflict(rules, tuple(outcomes))
     config, rule = conflict.settled(rules.conflicts)
-    others = [f'conflicts="{policy}" {what}' for policy, what in conflict.ways().items() if what != _taken(config)]
-    settled = "error refuses that" if rules.conflicts == "error" else f"{rules.conflicts} {_taken(config)}"
-    settled += f" ({either(others)})" if others else ""
-    return Decision(config, rule, f"its uses come out differently, and {settled}: {conflict}", conflict)
+    return Decision(config, rule, conflict=conflict)
 
 
 def _left_alone(rules: Rules, deciders: frozenset[int | None]) -> tuple[Any, int | None]:

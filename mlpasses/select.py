@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import translate
 from functools import reduce
+from itertools import pairwise
 from typing import Any, ClassVar, Final, NoReturn
 
 from attrs import field, frozen
@@ -170,7 +171,7 @@ class Leaf(Filter):
 
     @property
     def aspect(self) -> str:
-        """What is asked for: one of `mlpasses.subjects.ASPECTS`."""
+        """What is asked for, as `Face.values` knows it."""
         raise NotImplementedError
 
     def accepts(self, value: Any) -> bool:
@@ -296,18 +297,17 @@ class DTypes(Words):
 
 @frozen
 class Pattern:
-    """A text that names have to be equal to, a glob, or a regular expression (`re:…`) that has to match in full."""
+    """A glob, or a regular expression (`re:…`) that has to match in full."""
 
     text: str
-    regex: re.Pattern[str] | None = field(init=False, eq=False, repr=False)
-    """None where the text has to be equal."""
+    regex: re.Pattern[str] = field(init=False, eq=False, repr=False)
     fragment: str = field(init=False, eq=False, repr=False)
-    """The longest text that stands in all that matches: to look for it is ten times cheaper than to match."""
+    """A text that stands in all that matches, empty where none is known: to look for it first is ten times cheaper than to match."""
 
     @regex.default
-    def _compiled(self) -> re.Pattern[str] | None:
+    def _compiled(self) -> re.Pattern[str]:
         if not self.text.startswith(REGEX):
-            return re.compile(translate(self.text)) if is_glob(self.text) else None
+            return re.compile(translate(self.text))
         body = self.text.removeprefix(REGEX)
         try:
             return re.compile(body)
@@ -316,18 +316,36 @@ class Pattern:
             raise ConfigError(f"{source_text(self.text)} is no regular expression: {error}{glob}") from error
 
     @fragment.default
-    def _literal(self) -> str:
-        if self.text.startswith(REGEX) or not is_glob(self.text):
-            return ""
-        return max(_GLOB_PARTS.split(self.text), key=len)
+    def _needed(self) -> str:
+        if not self.text.startswith(REGEX):
+            return max(_GLOB_PARTS.split(self.text), key=len)
+        return "" if self.regex.flags & (re.IGNORECASE | re.VERBOSE) else _needed_text(self.text.removeprefix(REGEX))
 
     def matches(self, text: str) -> bool:
-        if self.regex is None:
-            return text == self.text
         return self.fragment in text and self.regex.fullmatch(text) is not None
 
 
 _GLOB_PARTS: Final = re.compile(r"\[!?\]?[^\]]*\]|[*?\[\]]")
+_REGEX_PARTS: Final = re.compile(r"\\N\{[^}]*\}|\\.[A-Za-z0-9]*|\[\^?\]?(?:\\.|[^\]\\])*\]|\{[^}]*\}|[A-Za-z0-9_ -]+|.", re.DOTALL)
+"""Escapes with the digits that may belong to them, sets, counts, plain text, and all else by the character."""
+
+
+def _needed_text(body: str) -> str:
+    """The longest plain text at the top level of a regular expression: what matches has to contain it."""
+    longest, depth = "", 0
+    parts = _REGEX_PARTS.findall(body)
+    for part, following in pairwise([*parts, ""]):
+        if part == "|" and not depth:
+            return ""
+        depth += (part == "(") - (part == ")")
+        if depth or part[0] not in _PLAIN:
+            continue
+        needed = part[:-1] if following[:1] in ("*", "?", "{") else part  # the last character may be absent
+        longest = max(longest, needed, key=len)
+    return longest
+
+
+_PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_ -")
 
 
 def is_glob(text: str) -> bool:
@@ -364,7 +382,8 @@ class Named(Leaf):
     def find(self, index: Index) -> Iterable[Sequence[int]]:
         yield from (index[text] for text in self.exact if text in index)
         for pattern in self.compiled:
-            yield from (places for text, places in index.items() if pattern.matches(text))
+            fragment, match = pattern.fragment, pattern.regex.fullmatch
+            yield from [places for text, places in index.items() if fragment in text and match(text)]
 
     def each(self) -> tuple[Named, ...]:
         """A filter for each of the patterns."""

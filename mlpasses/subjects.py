@@ -6,14 +6,15 @@ a weight, since its uses may be told apart (a tied embedding is a table to `gath
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from ir.core import Function, Op, Program, Use
+from ir.collector import collector_paused
+from ir.core import Block, Function, Op, Program, Use
 from ir.opset import Opset
 from ir.packing import packed_size
 from ir.types import STRING, TensorType
@@ -46,8 +47,11 @@ class Face:
         return own if self.parameter is None else (*own, *_names_of(self.op))
 
     def values(self, aspect: str) -> tuple[Any, ...]:
-        """What there is to know under one of the `ASPECTS`: none where it is not known, several where there are several."""
-        return ASPECTS[aspect](self)
+        """What there is to know under an aspect (`name`, `op_type`, `numel`, …): nothing where it is not known, or several things."""
+        if aspect in _DERIVED:
+            base, derive = _DERIVED[aspect]
+            return tuple([value for shared in _ASKED[base](self) for value in derive(shared)])
+        return _ASKED[aspect](self)
 
     def __repr__(self) -> str:
         op = f"{self.op.op_type} {self.op.name}".rstrip()
@@ -57,24 +61,28 @@ class Face:
 class Subject:
     """An op, or a weight: a value that ops use as one.
 
-    `op` is the op itself, or the one that yields the weight. `shared` is the same object for weights that are stored once (their tensor),
-    None where nothing is shared.
+    `op` is the op itself, or the one that yields the weight. `uses` are those of a weight as a weight: the ops, each with its parameter.
+    `shared` is the same object for weights that are stored once (their tensor), None where nothing is shared.
     """
 
-    __slots__ = ("_names", "_users", "faces", "kind", "op", "opset", "shared")
+    __slots__ = ("_names", "_users", "kind", "op", "opset", "shared", "uses")
 
     def __init__(self, kind: Kind, op: Op, opset: Opset | None, uses: Iterable[Use] = (), shared: object = None) -> None:
-        """`uses` are those of a weight as a weight; uses by a block are left out, since nothing can be asked of them."""
+        """Uses by a block are left out, since nothing can be asked of them."""
         self.kind = kind
         self.op = op
         self.opset = opset
+        self.uses = tuple([(use.user, use.parameter) for use in uses if isinstance(use.user, Op)])
         self.shared = shared
         self._names: tuple[str, ...] | None = None
-        self._users: list[Op] | None = None
-        if kind == "op":
-            self.faces: tuple[Face, ...] = (Face(self, op, None),)
-        else:
-            self.faces = tuple([Face(self, use.user, use.parameter) for use in uses if isinstance(use.user, Op)])
+        self._users: Sequence[Op] | None = None
+
+    @property
+    def faces(self) -> list[Face]:
+        """What filters look at."""
+        if self.kind == "op":
+            return [Face(self, self.op, None)]
+        return [Face(self, op, parameter) for op, parameter in self.uses]
 
     @property
     def name(self) -> str:
@@ -91,22 +99,25 @@ class Subject:
             if self.kind == "op":
                 self._names = _names_of(self.op)
             else:
-                asked = {face.op for face in self.faces}
+                asked = {op for op, _ in self.uses}
                 others = [name for user in self.users if user not in asked for name in _names_of(user)]
                 self._names = (self.op.outputs[0].name, *others)
         return self._names
 
     @property
     def users(self) -> Sequence[Op]:
-        """The ops that use a result, for whatever parameter."""
+        """The ops that use a result, for whatever parameter. Computed once."""
         if self._users is None:
-            self._users = list(dict.fromkeys(user for value in self.op.outputs for user in value.users))
+            outputs = self.op.outputs
+            lists = [value.users for value in outputs]
+            self._users = lists[0] if len(lists) == 1 else list(dict.fromkeys(chain.from_iterable(lists)))
         return self._users
 
     @property
     def type(self) -> TensorType | None:
         """The type of the weight, or of the op's first result; None where that is no tensor."""
-        kind = self.op.outputs[0].type if self.op.outputs else None
+        outputs = self.op.outputs
+        kind = outputs[0].type if outputs else None
         return kind if isinstance(kind, TensorType) else None
 
     def __repr__(self) -> str:
@@ -124,15 +135,17 @@ def op_subjects(root: Program | Function, op_types: Iterable[str] | None = None)
     if wanted == ():
         return []
     found: list[Subject] = []
-    for block in root.blocks():
-        opset = opset_of(block)
-        found += [Subject("op", op, opset) for op in block.ops(*(wanted or ()))]
+    with collector_paused():
+        for block in root.blocks():
+            opset = opset_of(block)
+            found += [Subject("op", op, opset) for op in block.ops(*(wanted or ()))]
     return found
 
 
 def weight_subjects(candidates: Iterable[Candidate]) -> list[Subject]:
     """Weights, as rules see them, in the order of the candidates."""
-    return [Subject("weight", each.const, each.opset, each.uses, each.tensor) for each in candidates]
+    with collector_paused():
+        return [Subject("weight", each.const, each.opset, each.uses, each.tensor) for each in candidates]
 
 
 def groups(subjects: Sequence[Subject]) -> list[tuple[int, ...]]:
@@ -147,13 +160,16 @@ def groups(subjects: Sequence[Subject]) -> list[tuple[int, ...]]:
 class Table:
     """The faces of many subjects, indexed by aspect when a filter first asks for it, so that a filter costs what it finds.
 
-    `names` asks each distinct value once, however many faces have it: ten thousand weights have few ranks, shapes and consumer types.
+    Each distinct value is looked at once, however many faces have it: ten thousand weights have few types, blocks and kinds of consumer.
     """
 
     def __init__(self, subjects: Sequence[Subject]) -> None:
         self.subjects = subjects
-        self.faces: list[Face] = [face for subject in subjects for face in subject.faces]
-        self.owners = np.repeat(np.arange(len(subjects)), [len(subject.faces) for subject in subjects])
+        lists = [subject.faces for subject in subjects]
+        self.faces: list[Face] = list(chain.from_iterable(lists))
+        self.starts = list(accumulate(map(len, lists), initial=0))
+        """The position of the first face of each subject, and the number of faces."""
+        self.owners = np.repeat(np.arange(len(subjects)), np.diff(self.starts))
         """The position of the subject of each face."""
         self._indexes: dict[str, dict[Any, list[int]]] = {}
 
@@ -162,14 +178,16 @@ class Table:
         found = self._indexes.get(aspect)
         if found is None:
             found = self._indexes[aspect] = {}
-            values_of = ASPECTS[aspect]
-            for position, face in enumerate(self.faces):
-                for value in values_of(face):
-                    places = found.get(value)
-                    if places is None:
-                        found[value] = [position]
-                    else:
-                        places.append(position)
+            asked: Iterable[tuple[Iterable[Any], Sequence[int]]]
+            if aspect in _DERIVED:
+                base, derive = _DERIVED[aspect]
+                asked = ((derive(value), places) for value, places in self.index(base).items())
+            else:
+                values_of = _ASKED[aspect]
+                asked = ((values_of(face), (position,)) for position, face in enumerate(self.faces))
+            for values, places in asked:
+                for value in values:
+                    found.setdefault(value, []).extend(places)
         return found
 
     def mask(self, places: Iterable[Sequence[int]]) -> Mask:
@@ -202,10 +220,6 @@ def _names_of(op: Op) -> tuple[str, ...]:
     return tuple([each for each in ((name,) if name == first else (name, first)) if each])
 
 
-def _op_type(face: Face) -> tuple[str, ...]:
-    return (face.op.op_type,)
-
-
 def _parameter(face: Face) -> tuple[str, ...]:
     return () if face.parameter is None else (face.parameter,)
 
@@ -215,44 +229,52 @@ def _consumers(face: Face) -> tuple[str, ...]:
     return (users[0].op_type,) if len(users) == 1 else tuple({user.op_type: None for user in users})
 
 
-def _function(face: Face) -> tuple[str, ...]:
-    function = face.subject.op.function
-    return () if function is None else (function.name,)
+def _type(face: Face) -> tuple[TensorType, ...]:
+    kind = face.subject.type
+    return () if kind is None else (kind,)
+
+
+def _block(face: Face) -> tuple[Block, ...]:
+    block = face.subject.op.block
+    return () if block is None else (block,)
 
 
 def _opset(face: Face) -> tuple[Opset, ...]:
     return () if face.subject.opset is None else (face.subject.opset,)
 
 
-def _of_type(measure: Callable[[TensorType], Any]) -> Callable[[Face], tuple[Any, ...]]:
-    def values(face: Face) -> tuple[Any, ...]:
-        kind = face.subject.type
-        value = None if kind is None else measure(kind)
-        return () if value is None else (value,)
-
-    return values
+def _function(block: Block) -> tuple[str, ...]:
+    return () if block.function is None else (block.function.name,)
 
 
-def _nbytes(kind: TensorType) -> int | None:
-    numel = kind.numel
-    return None if numel is None or kind.dtype is STRING else packed_size(numel, kind.dtype.bits)
+def _rank(kind: TensorType) -> tuple[int, ...]:
+    return () if kind.rank < 0 else (kind.rank,)
 
 
-ASPECTS: Final[Mapping[str, Callable[[Face], tuple[Any, ...]]]] = {
+def _numel(kind: TensorType) -> tuple[int, ...]:
+    return () if kind.numel is None else (kind.numel,)
+
+
+def _nbytes(kind: TensorType) -> tuple[int, ...]:
+    return () if kind.numel is None or kind.dtype is STRING else (packed_size(kind.numel, kind.dtype.bits),)
+
+
+_ASKED: Final[Mapping[str, Callable[[Face], tuple[Any, ...]]]] = {
     "name": lambda face: face.names,
-    "op_type": _op_type,
+    "op_type": lambda face: (face.op.op_type,),
     "param": _parameter,
     "consumer": _consumers,
-    "function": _function,
     "opset": _opset,
-    "dtype": _of_type(lambda kind: kind.dtype.name),
-    "rank": _of_type(lambda kind: kind.rank if kind.rank >= 0 else None),
-    "numel": _of_type(lambda kind: kind.numel),
-    "nbytes": _of_type(_nbytes),
+    "type": _type,
+    "block": _block,
 }
-"""What there is to ask of a face, as a tuple of values."""
+"""What is asked of a face itself, as a tuple of values."""
 
-
-def faces_of(subjects: Iterable[Subject]) -> Iterator[Face]:
-    """The faces of several subjects, one after the other."""
-    return chain.from_iterable(subject.faces for subject in subjects)
+_DERIVED: Final[Mapping[str, tuple[str, Callable[[Any], tuple[Any, ...]]]]] = {
+    "function": ("block", _function),
+    "dtype": ("type", lambda kind: (kind.dtype.name,)),
+    "rank": ("type", _rank),
+    "numel": ("type", _numel),
+    "nbytes": ("type", _nbytes),
+}
+"""What follows from something that many faces share, and how."""
