@@ -18,8 +18,9 @@ from ir.core import Program
 from ir.specs import ROWS
 from ir.walk import walk
 from mlpasses.errors import ConfigError
+from mlpasses.patterns import source_text
 from mlpasses.rules import Rules, source
-from mlpasses.select import And, Filter, Leaf, Named, Or, Words, everything, source_text
+from mlpasses.select import And, Filter, Leaf, Named, Or, Words, everything
 from mlpasses.subjects import Table
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from heapq import nlargest
 from itertools import islice, product
 from typing import Final
 
-from mlpasses.select import REGEX, is_glob
+from mlpasses.patterns import REGEX, is_glob
 
 LONGEST: Final = 300
 """Longer texts are not compared: the cost of `difflib` grows with the square of the length."""

@@ -18,8 +18,9 @@ from attrs import frozen
 from ir.collector import collector_paused
 from ir.core import Program
 from mlpasses.findings import LISTED, Explainer, Finding, check_rules, either, place, plural, raise_findings, shadowed
+from mlpasses.patterns import source_text
 from mlpasses.rules import POLICIES, Policy, Rules, Strictness, source
-from mlpasses.select import everything, source_text
+from mlpasses.select import everything
 from mlpasses.subjects import Face, Subject, Table, groups
 
 

@@ -19,7 +19,8 @@ import attrs
 from attrs import field, frozen
 
 from mlpasses.errors import ConfigError
-from mlpasses.select import Filter, Measure, everything, is_glob, source_text
+from mlpasses.patterns import is_glob, source_text
+from mlpasses.select import Filter, Measure, everything
 from mlpasses.select import name as named
 from mlpasses.select import op_type as typed
 

@@ -18,6 +18,7 @@ from ir.tensors import ArrayTensor, Tensor
 from ir.types import FP16, STRING, TensorType
 from mlpasses import select
 from mlpasses.errors import ConfigError
+from mlpasses.patterns import Pattern
 from mlpasses.resolution import resolve
 from mlpasses.rules import POLICIES, Rule, Rules, Skip
 from mlpasses.select import (
