@@ -2,7 +2,7 @@
 
     python -m tests.bench.rules [OPS]
 
-Medians of several runs in one process. The names are a decoder's: 40 to 60 characters, two for each weight.
+Medians of several runs in one process, in processor time (one thread; the machine may be shared). The names are a decoder's: 40 to 60 characters, two for each weight.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from statistics import median
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 
@@ -82,9 +82,9 @@ def add(block: Block, op_type: str, operands: dict[str, Value], name: str, kind:
 def timed(what: str, job: Callable[[], object], runs: int = 7) -> None:
     seconds = []
     for _ in range(runs):
-        start = perf_counter()
+        start = process_time()
         job()
-        seconds.append(perf_counter() - start)
+        seconds.append(process_time() - start)
     print(f"{what:58} {1000 * median(seconds):8.1f} ms")
 
 

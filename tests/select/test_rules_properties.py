@@ -29,7 +29,6 @@ from mlpasses.select import (
     Named,
     Not,
     Or,
-    Pattern,
     Words,
     consumer,
     dtype,
