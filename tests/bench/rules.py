@@ -2,7 +2,8 @@
 
     python -m tests.bench.rules [OPS]
 
-Medians of several runs in one process, in processor time (one thread; the machine may be shared). The names are a decoder's: 40 to 60 characters, two for each weight.
+Medians of several runs in one process, in processor time (one thread; the machine may be shared). The names
+are a decoder's: 40 to 60 characters, two for each weight.
 """
 
 from __future__ import annotations
