@@ -95,7 +95,7 @@ def write_package(path: Path, model: schema.Model | bytes, weights: Mapping[str,
     """An `.mlpackage` with this model, and these weight files by their names in `weights/`."""
     folder = path / "Data" / "com.apple.CoreML"
     folder.mkdir(parents=True)
-    encoded = model if isinstance(model, bytes) else model.SerializeToString()
+    encoded = model if isinstance(model, bytes) else model.SerializeToString(deterministic=True)
     (folder / "model.mlmodel").write_bytes(encoded)
     entries = {ROOT: item("model.mlmodel")}
     if weights is not None:
