@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from mlpasses.context import Context
     from mlpasses.errors import ConfigError, PassError, RecipeError
     from mlpasses.manager import Result, run
-    from mlpasses.opset import RaiseOpset
     from mlpasses.passes import FunctionPass, Pass, ProgramPass
     from mlpasses.pipeline import Pipeline, Repeat
+    from mlpasses.raising import RaiseOpset
     from mlpasses.recipe import dump_recipe, load_recipe
     from mlpasses.report import Note, Report, WeightRow
 
@@ -61,7 +61,7 @@ _HOMES: Final = {
     "mlpasses.context": ("Context",),
     "mlpasses.errors": ("ConfigError", "PassError", "RecipeError"),
     "mlpasses.manager": ("Result", "run"),
-    "mlpasses.opset": ("RaiseOpset",),
+    "mlpasses.raising": ("RaiseOpset",),
     "mlpasses.passes": ("FunctionPass", "Pass", "ProgramPass"),
     "mlpasses.pipeline": ("Pipeline", "Repeat"),
     "mlpasses.recipe": ("dump_recipe", "load_recipe"),

@@ -23,7 +23,7 @@ GROUP: Final = "mlpasses.passes"
 """The group of entry points."""
 
 BUILT_IN: Final[Mapping[str, str]] = {
-    "raise-opset": "mlpasses.opset:RaiseOpset",
+    "raise-opset": "mlpasses.raising:RaiseOpset",
     "quantize-weights": "mlpasses.compress.quantize:QuantizeWeights",
     "decompress-weights": "mlpasses.compress.decompress:DecompressWeights",
     "dead-code": "mlpasses.cleanup.dce:DeadCode",

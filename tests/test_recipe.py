@@ -17,9 +17,9 @@ from mlpasses.cleanup.dce import DeadCode
 from mlpasses.compress.quantize import QuantizeWeights
 from mlpasses.config import Quantize
 from mlpasses.errors import ConfigError, RecipeError
-from mlpasses.opset import RaiseOpset
 from mlpasses.passes import Pass
 from mlpasses.pipeline import Pipeline, Repeat
+from mlpasses.raising import RaiseOpset
 from mlpasses.recipe import dump_recipe, entries_in, inline_entries, load_recipe, pipeline_of
 from mlpasses.yamltree import resolve
 from tests.passes_for_tests import Around, Inner, Level, ManyOptions, NoOptions, OneConfig, OneOption, Scheme, registered

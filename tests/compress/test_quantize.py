@@ -25,8 +25,8 @@ from mlpasses.context import Context
 from mlpasses.errors import ConfigError
 from mlpasses.manager import Result, run
 from mlpasses.numerics.affine import grid
-from mlpasses.opset.raise_opset import RaiseOpset
 from mlpasses.pipeline import Pipeline
+from mlpasses.raising.raise_opset import RaiseOpset
 from mlpasses.scratch import Store
 from tests import oracle
 from tests.corpus import NAMES, REFUSED, Corpus, full

@@ -11,7 +11,7 @@ from ir.text import parse_fragment, to_text
 from mlpasses.context import Context
 from mlpasses.errors import ConfigError
 from mlpasses.manager import run
-from mlpasses.opset import RaiseOpset
+from mlpasses.raising import RaiseOpset
 
 
 def fragment(text: str, opset: Opset) -> Program:

@@ -19,7 +19,7 @@ from ir.tensors import Array, ArrayTensor, MappedTensor, Tensor
 from ir.types import FP16, FP32, INT8, UINT1, UINT_BY_BITS, DType, TensorType
 from mlpasses.context import Context
 from mlpasses.errors import ConfigError
-from mlpasses.opset import RaiseOpset
+from mlpasses.raising import RaiseOpset
 from tests.opset.check import raised
 from tests.oracle import decompressed_values, same_bits
 

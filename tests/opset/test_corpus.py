@@ -13,7 +13,7 @@ from ir.tensors import Tensor
 from ir.text import to_text
 from ir.verify import specification, structure
 from mlpasses.context import Context
-from mlpasses.opset import RaiseOpset
+from mlpasses.raising import RaiseOpset
 from tests.corpus import NAMES, REFUSED, Corpus, full
 from tests.opset.check import later, raised
 from tests.oracle import accepted, decompressed_values, same_bits

@@ -16,7 +16,7 @@ from ir.types import FP16, TensorType
 from mlpasses.context import Context
 from mlpasses.errors import ConfigError
 from mlpasses.manager import run
-from mlpasses.opset import RaiseOpset
+from mlpasses.raising import RaiseOpset
 from tests.opset.check import fragment, later, raised
 from tests.oracle import accepted
 

@@ -6,7 +6,7 @@ import pytest
 
 from ir.opset import IOS15, IOS16, IOS17, IOS18, IOS26, Opset
 from mlpasses.context import Context
-from mlpasses.opset import RaiseOpset
+from mlpasses.raising import RaiseOpset
 from tests.opset.check import check, fragment, refusal
 
 

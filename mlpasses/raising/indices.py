@@ -21,7 +21,7 @@ from ir.const import Const
 from ir.core import Block, Op, Operand, Value, constant_of
 from ir.tensors import Array, ArrayTensor
 from ir.types import INT16, INT32, TensorType
-from mlpasses.opset.raising import InexpressibleError, Raising, integer, numbers, required, tensor_type
+from mlpasses.raising.function import InexpressibleError, Raising, integer, numbers, required, tensor_type
 
 SOURCE: Final[Mapping[str, str]] = {
     "gather": "x",

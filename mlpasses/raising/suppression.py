@@ -8,7 +8,7 @@ import numpy as np
 
 from ir.core import Op
 from ir.types import FP16
-from mlpasses.opset.raising import (
+from mlpasses.raising.function import (
     InexpressibleError,
     Raising,
     erase_unused_consts,

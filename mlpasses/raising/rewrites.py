@@ -10,8 +10,8 @@ from attrs import frozen
 from ir.core import Op
 from ir.opset import IOS18, Opset
 from ir.specs import Meaning
-from mlpasses.opset import bounds, constexprs, crop_resize, indices, suppression
-from mlpasses.opset.raising import Raising
+from mlpasses.raising import bounds, constexprs, crop_resize, indices, suppression
+from mlpasses.raising.function import Raising
 
 Rewrite: TypeAlias = Callable[[Raising, Op], Op]
 """Changes an op, or replaces it; answers with the op that stands for it now."""

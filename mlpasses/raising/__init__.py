@@ -1,5 +1,5 @@
 """Raising the opset of a program."""
 
-from mlpasses.opset.raise_opset import RaiseOpset
+from mlpasses.raising.raise_opset import RaiseOpset
 
 __all__ = ["RaiseOpset"]

@@ -6,7 +6,7 @@ import numpy as np
 
 from ir.core import Op, Operand
 from ir.types import INT32
-from mlpasses.opset.raising import InexpressibleError, Raising, other_attributes, required, tensor_type
+from mlpasses.raising.function import InexpressibleError, Raising, other_attributes, required, tensor_type
 
 
 def split_roi(raising: Raising, op: Op) -> Op:

@@ -12,7 +12,7 @@ from ir.core import Op
 from ir.specs import Change, Param, PerSpatialDim, spec_of
 from ir.tensors import ArrayTensor
 from ir.types import TensorType
-from mlpasses.opset.raising import Raising, parameter
+from mlpasses.raising.function import Raising, parameter
 
 
 def write_defaults(raising: Raising, op: Op, change: Change) -> None:

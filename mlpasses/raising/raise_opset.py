@@ -10,11 +10,11 @@ from ir.specs import Change, changes, first_opset, spec_of
 from ir.walk import walk
 from mlpasses.context import Context
 from mlpasses.errors import ConfigError
-from mlpasses.opset.defaults import write_defaults
-from mlpasses.opset.raising import InexpressibleError, Raising
-from mlpasses.opset.rewrites import REPLACED, REWRITES, Replaced
-from mlpasses.opset.tensors import Reheaded
 from mlpasses.passes import ProgramPass
+from mlpasses.raising.defaults import write_defaults
+from mlpasses.raising.function import InexpressibleError, Raising
+from mlpasses.raising.rewrites import REPLACED, REWRITES, Replaced
+from mlpasses.raising.tensors import Reheaded
 
 
 def _as_opset(target: Opset | str) -> Opset:

@@ -15,7 +15,7 @@ from ir.opset import IOS16
 from ir.specs import spec_of
 from ir.tensors import Tensor
 from ir.types import FP32, UINT1, UINT_BY_BITS, DType, TensorType
-from mlpasses.opset.raising import InexpressibleError, Raising, parameter
+from mlpasses.raising.function import InexpressibleError, Raising, parameter
 
 
 def unpack_indices(raising: Raising, op: Op) -> Op:

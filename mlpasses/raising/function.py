@@ -17,8 +17,8 @@ from ir.tensors import Array
 from ir.types import TensorType
 from mlpasses.context import Context
 from mlpasses.errors import ConfigError
-from mlpasses.opset.nonnegative import NonNegative
-from mlpasses.opset.tensors import Reheaded
+from mlpasses.raising.nonnegative import NonNegative
+from mlpasses.raising.tensors import Reheaded
 
 
 class InexpressibleError(ConfigError):
@@ -39,7 +39,7 @@ class Raising:
     reheaded: Reheaded
     nonnegative: NonNegative = field(factory=NonNegative)
     guards: dict[tuple[object, ...], Value] = field(factory=dict)
-    """The indices that were made non-negative already: see `mlpasses.opset.indices`."""
+    """The indices that were made non-negative already: see `mlpasses.raising.indices`."""
     problems: list[str] = field(factory=list)
     changed: dict[Op, None] = field(factory=dict)
     names: Names = field(init=False)

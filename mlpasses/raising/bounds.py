@@ -8,7 +8,7 @@ from ir.const import Const
 from ir.core import Op
 from ir.tensors import ArrayTensor
 from ir.types import TensorType
-from mlpasses.opset.raising import InexpressibleError, Raising, numbers, parameter, required, tensor_type
+from mlpasses.raising.function import InexpressibleError, Raising, numbers, parameter, required, tensor_type
 
 
 def order_bounds(raising: Raising, op: Op) -> Op:
