@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     )
     from ir.mil.load import load_program as load
     from ir.opset import IOS15, IOS16, IOS17, IOS18, IOS26, Opset
+    from mlpasses.cleanup.casts import MergeCasts
+    from mlpasses.cleanup.cleanup import Cleanup
+    from mlpasses.cleanup.cse import CommonSubexpressions
     from mlpasses.cleanup.dce import DeadCode
+    from mlpasses.cleanup.dedupe import DeduplicateConsts
+    from mlpasses.cleanup.names import SanitizeNames
+    from mlpasses.cleanup.noops import RemoveNoops
+    from mlpasses.cleanup.reshapes import MergeReshapes
+    from mlpasses.cleanup.sort import SortTopologically
+    from mlpasses.cleanup.transposes import MergeTransposes
     from mlpasses.compress.decompress import DecompressWeights
     from mlpasses.compress.quantize import QuantizeWeights
     from mlpasses.config import Quantize
@@ -42,10 +51,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IOS15", "IOS16", "IOS17", "IOS18", "IOS26",
-    "ConfigError", "Context", "DeadCode", "DecompressWeights", "EvaluationError", "FunctionPass", "InvalidProgramError",
-    "MLPassesError", "MutationError", "Note", "Opset", "PackageError", "ParseError", "Pass", "PassError", "Pipeline", "Program",
-    "ProgramPass", "Quantize", "QuantizeWeights", "RaiseOpset", "RecipeError", "Repeat", "Report", "Result", "UnsupportedModelError",
-    "WeightRow", "__version__", "dump_recipe", "load", "load_recipe", "run",
+    "Cleanup", "CommonSubexpressions", "ConfigError", "Context", "DeadCode", "DecompressWeights", "DeduplicateConsts",
+    "EvaluationError", "FunctionPass", "InvalidProgramError", "MLPassesError", "MergeCasts", "MergeReshapes", "MergeTransposes",
+    "MutationError", "Note", "Opset", "PackageError", "ParseError", "Pass", "PassError", "Pipeline", "Program", "ProgramPass",
+    "Quantize", "QuantizeWeights", "RaiseOpset", "RecipeError", "RemoveNoops", "Repeat", "Report", "Result", "SanitizeNames",
+    "SortTopologically", "UnsupportedModelError", "WeightRow", "__version__", "dump_recipe", "load", "load_recipe", "run",
 ]  # fmt: skip
 
 _HOMES: Final = {
@@ -54,7 +64,16 @@ _HOMES: Final = {
         "EvaluationError", "InvalidProgramError", "MLPassesError", "MutationError", "PackageError", "ParseError", "UnsupportedModelError",
     ),
     "ir.opset": ("IOS15", "IOS16", "IOS17", "IOS18", "IOS26", "Opset"),
+    "mlpasses.cleanup.casts": ("MergeCasts",),
+    "mlpasses.cleanup.cleanup": ("Cleanup",),
+    "mlpasses.cleanup.cse": ("CommonSubexpressions",),
     "mlpasses.cleanup.dce": ("DeadCode",),
+    "mlpasses.cleanup.dedupe": ("DeduplicateConsts",),
+    "mlpasses.cleanup.names": ("SanitizeNames",),
+    "mlpasses.cleanup.noops": ("RemoveNoops",),
+    "mlpasses.cleanup.reshapes": ("MergeReshapes",),
+    "mlpasses.cleanup.sort": ("SortTopologically",),
+    "mlpasses.cleanup.transposes": ("MergeTransposes",),
     "mlpasses.compress.decompress": ("DecompressWeights",),
     "mlpasses.compress.quantize": ("QuantizeWeights",),
     "mlpasses.config": ("Quantize",),

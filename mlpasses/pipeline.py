@@ -51,8 +51,8 @@ class Composite(Pass):
 class Pipeline(Composite):
     """Runs passes one after the other. Pipelines nest, and are edited by the names of their passes; editing makes a new one.
 
-    An edit reaches into nested pipelines. Where a pass occurs several times, `nth` says which is meant, counting from 0; `without`
-    takes them all unless told.
+    An edit reaches into nested pipelines and repeats; any other composite is one pass to it. Where a pass occurs several times, `nth`
+    says which is meant, counting from 0; `without` takes them all unless told.
     """
 
     passes: tuple[Pass, ...]
@@ -116,10 +116,10 @@ class Pipeline(Composite):
         return self._edited(which, change, [self._pick(which, occurrences, nth or 0)])
 
     def _occurrences(self, which: Which) -> list[int]:
-        """The numbers of the passes meant, counted over the flat pipeline."""
-        found = [number for number, each in enumerate(self.flat()) if _is(each, which)]
+        """The numbers of the passes meant, counted over what can be edited."""
+        found = [number for number, each in enumerate(_editable(self)) if _is(each, which)]
         if not found:
-            names = ", ".join(dict.fromkeys(each.name for each in self.flat())) or "none"
+            names = ", ".join(dict.fromkeys(each.name for each in _editable(self))) or "none"
             raise ConfigError(f"the pipeline has no pass {_name(which)}; it has {names}")
         return found
 
@@ -130,7 +130,7 @@ class Pipeline(Composite):
         return occurrences[nth]
 
     def _edited(self, which: Which, change: Callable[[Pass], Iterable[Pass]], chosen: list[int]) -> Pipeline:
-        numbers = iter(range(sum(1 for _ in self.flat())))
+        numbers = iter(range(sum(1 for _ in _editable(self))))
 
         def edited(each: Pass) -> tuple[Pass, ...]:
             if isinstance(each, Pipeline):
@@ -165,6 +165,15 @@ class Repeat(Composite):
 
     def parts(self) -> tuple[Pass, ...]:
         return (self.body,)
+
+
+def _editable(each: Pass) -> Iterator[Pass]:
+    """The passes that an edit of a pipeline can name, in order."""
+    if isinstance(each, Pipeline | Repeat):
+        for part in each.parts():
+            yield from _editable(part)
+    else:
+        yield each
 
 
 def _is(each: Pass, which: Which) -> bool:

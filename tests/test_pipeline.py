@@ -16,7 +16,7 @@ from mlpasses.errors import ConfigError, PassError
 from mlpasses.instruments import Instrument
 from mlpasses.manager import run
 from mlpasses.passes import FunctionPass, Pass, ProgramPass, kebab
-from mlpasses.pipeline import Pipeline, Repeat
+from mlpasses.pipeline import Composite, Pipeline, Repeat, Step
 
 VECTOR = TensorType(FP16, (4,))
 
@@ -204,3 +204,20 @@ def test_instruments_see_every_pass_from_both_sides() -> None:
     with pytest.raises(PassError):
         run(program(), Pipeline(DropOneRelu(), Misbehave(lambda program: 1 / 0)), instruments=[Watch()])
     assert seen == ["before drop-one-relu", "after drop-one-relu: 1", "before misbehave", "failed misbehave"]
+
+
+@frozen
+class Both(Composite):
+    """Two passes that are one thing."""
+
+    def drive(self, step: Step, context: Context) -> int:
+        return sum(step(each) for each in self.parts())
+
+    def parts(self) -> tuple[Pass, ...]:
+        return (DropOneRelu(), DropOneRelu())
+
+
+def test_a_composite_of_another_class_is_one_pass_to_an_edit() -> None:
+    pipeline = Pipeline(Both(), DropOneRelu())
+    assert pipeline.replace("drop-one-relu", Repeat(Both())) == Pipeline(Both(), Repeat(Both()))
+    assert pipeline.without("both") == Pipeline(DropOneRelu())

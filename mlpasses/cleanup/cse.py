@@ -1,0 +1,54 @@
+"""`CommonSubexpressions`: what is computed twice is computed once.
+
+    inputs %x: fp16[4]                          inputs %x: fp16[4]
+    %a: fp16[4] = exp(x=%x)                     %a: fp16[4] = exp(x=%x)
+    %b: fp16[4] = exp(x=%x)               →
+    %y: fp16[4] = add(x=%a, y=%b)               %y: fp16[4] = add(x=%a, y=%a)
+    return %y                                   return %y
+
+Each op is looked up by what it computes (its type, operands, attributes and result types) among those that are visible where it stands, and
+ops are seen before those that use them, so chains of equal ops merge from the top in one go. O(ops + operands).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from attrs import frozen
+
+from ir.core import Function, Op
+from ir.opset import OPSETS
+from ir.specs import spec_of
+from mlpasses.cleanup.literals import Literals, operand_key
+from mlpasses.cleanup.scopes import NAME, merge_equal
+from mlpasses.context import Context
+from mlpasses.passes import FunctionPass
+
+
+@frozen
+class CommonSubexpressions(FunctionPass):
+    """Merges ops that compute the same: of one type, of equal operands and attributes, of the same result types.
+
+    The first one stays, for its own block and for blocks nested behind it. Constants are equal operands if they are equal bit for bit,
+    whether they are literals or `const` ops (which themselves are for `DeduplicateConsts`). What a block returns keeps its name; where two
+    ops that compute the same are both returned, both stay. Ops whose outcome depends on more than their operands (states, lists, random
+    numbers), ops with nested blocks, and ops of types that the op tables do not have, are left alone.
+    """
+
+    def run(self, fn: Function, cx: Context) -> int:
+        literals = Literals()
+        return sum(merge_equal(block, lambda op: _key(op, literals), cx) for block in fn.specializations.values())
+
+
+def _key(op: Op, literals: Literals) -> Hashable | None:
+    """What an op computes; None where that is not known from its operands."""
+    spec = spec_of(op.op_type, OPSETS[-1])
+    if spec is None or not spec.deterministic or op.blocks or op.op_type == "const":
+        return None
+    operands, attributes = op.operands, op.attributes
+    return (
+        op.op_type,
+        tuple([(name, tuple([operand_key(each, literals) for each in operands[name]])) for name in sorted(operands)]),
+        tuple([(name, id(literals.first(attributes[name]))) for name in sorted(attributes) if name != NAME]),
+        tuple([value.type for value in op.outputs]),
+    )

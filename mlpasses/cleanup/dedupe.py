@@ -1,0 +1,93 @@
+"""`DeduplicateConsts`: equal constants are one.
+
+    %a: fp16[2] = const([1.0, 2.0])             %a: fp16[2] = const([1.0, 2.0])
+    %b: fp16[2] = const([1.0, 2.0])       →
+    %y: fp16[2] = add(x=%a, y=%b)               %y: fp16[2] = add(x=%a, y=%a)
+
+Where one `const` cannot stand for both, because they are in different functions, specializations, or blocks that do not see one another,
+each keeps its own, and they share one tensor, so that the weight file holds it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+
+from attrs import frozen
+
+from ir.const import Const
+from ir.core import Op, Operand, Program
+from ir.mil.placement import goes_to_file
+from ir.tensors import Tensor
+from ir.walk import walk
+from mlpasses.cleanup.literals import Literals, place_of
+from mlpasses.cleanup.scopes import NAME, merge_equal
+from mlpasses.context import Context
+from mlpasses.passes import ProgramPass
+
+
+@frozen
+class DeduplicateConsts(ProgramPass):
+    """Merges equal `const` ops where one is visible to all users, and lets equal weights elsewhere share one blob.
+
+    Equal means bit for bit, in type, shape and docstring: -0 differs from 0, and one NaN from another. Nothing that is merely close is
+    merged, and no byte of a weight changes. A constant that a block returns keeps its name. Weights are those tensors that a weight file
+    holds, in `const` ops, literal operands and attributes alike; what stands in the program itself stays where it is.
+    """
+
+    def run(self, program: Program, cx: Context) -> int:
+        literals = Literals()
+        blocks = [block for function in program.all_functions() for block in function.specializations.values()]
+        merged = sum(merge_equal(block, lambda op: _key(op, literals), cx) for block in blocks)
+        return merged + _share(program, literals, cx)
+
+
+def _key(op: Op, literals: Literals) -> Hashable | None:
+    if op.op_type != "const" or op.operands or op.blocks or len(op.outputs) != 1:
+        return None
+    attributes = op.attributes
+    return (
+        op.outputs[0].type,
+        tuple([(name, id(literals.first(attributes[name]))) for name in sorted(attributes) if name != NAME]),
+    )
+
+
+def _share(program: Program, literals: Literals, cx: Context) -> int:
+    """Lets equal tensors that weight files hold be one; answers with the number of literals that have another tensor than before."""
+    weights: dict[int, Tensor] = {}
+    """The first weight of each content, by the identity of the tensor that `literals` has for the content."""
+    shared = 0
+    for part in program.programs():
+        version = part.spec_version
+
+        def substitute(const: Const, version: int = version) -> Const:
+            data = const.data
+            if isinstance(data, tuple) or not goes_to_file(data, version):
+                return const
+            weight = weights.setdefault(id(literals.tensor(data)), data)
+            return const if place_of(weight) == place_of(data) else Const(const.type, weight, const.doc)
+
+        for function in part.functions.values():
+            for op in walk(function):
+                changed = _substitute(op, substitute)
+                if changed:
+                    cx.touched[op] = None
+                    shared += changed
+    return shared
+
+
+def _substitute(op: Op, substitute: Callable[[Const], Const]) -> int:
+    """Lets the literals of an op be what `substitute` says; answers with how many are others than before."""
+    changed = 0
+    for name, const in list(op.attributes.items()):
+        new = const if name == NAME else substitute(const)
+        if new is not const:
+            op.set_attribute(name, new)
+            changed += 1
+    for parameter, held in list(op.operands.items()):
+        if any(isinstance(operand, Const) for operand in held):
+            replaced: list[Operand] = [substitute(operand) if isinstance(operand, Const) else operand for operand in held]
+            differing = sum(new is not old for new, old in zip(replaced, held, strict=True))
+            if differing:
+                op.set(parameter, *replaced)
+                changed += differing
+    return changed
