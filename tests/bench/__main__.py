@@ -18,7 +18,7 @@ from typing import Any
 
 from attrs import asdict
 
-from tests.bench.cases import CASES, DECODERS, Result, Setting
+from tests.bench.cases import CASES, DECODERS, Figure, Result, Setting
 from tests.bench.decoder import cache_folder
 
 
@@ -47,8 +47,7 @@ def table(results: list[Result]) -> str:
         for each in result.measured:
             lines.append(f"| {result.case} | {each.name} | {each.typical} | |")
         for figure in result.figures:
-            bound = f"{'≥' if figure.at_least else '≤'} {figure.bound:g} {figure.unit}{'' if figure.holds else ' **missed**'}"
-            lines.append(f"| {result.case} | {figure.what} | {figure.value:,.2f} {figure.unit} | {bound} |")
+            lines.append(f"| {result.case} | {figure.what} | {figure.value:,.2f} {figure.unit} | {_bound(figure)} |")
     return "\n".join(lines)
 
 
@@ -71,6 +70,12 @@ def describe_machine() -> dict[str, str]:
         "system": platform.platform(),
         "python": f"{platform.python_version()}; {', '.join(f'{name} {version(name)}' for name in packages)}",
     }
+
+
+def _bound(figure: Figure) -> str:
+    if figure.bound is None:
+        return ""
+    return f"{'≥' if figure.at_least else '≤'} {figure.bound:g} {figure.unit}{'' if figure.holds else ' **missed**'}"
 
 
 def _say(text: str) -> None:
