@@ -164,6 +164,7 @@ class _Driver(Listener):
     def _fires(self, entry: Entry, match: Match) -> bool:
         rule, root = entry.rule, match.root
         where = describe(root)
+        led_here = max(self.generation.get(op, 0) for op in match.matched)
         self.made.clear()
         self.grown = 0
         rw = self.rewriter.at(root, rule=rule.name, sources=match.matched)
@@ -180,18 +181,17 @@ class _Driver(Listener):
             count.failed[failure.template] += 1
             return False
         count.fired += 1
-        self._account(rule, match, where)
-        return True
-
-    def _account(self, rule: Rule, match: Match, where: str) -> None:
         self.fired += 1
         self.history.append((rule.name, where))
-        generation = max(self.generation.get(op, 0) for op in match.matched) + (self.grown >= 0)
-        if generation:
-            for op in (*self.made, match.root):
-                self.generation[op] = generation
-        if generation > self.limits.in_a_row:
-            raise RewriteError(self._loop(f"{generation} rewrites in a row, each on what another made, did not make the program smaller"))
+        self._check_bounds(led_here + (self.grown >= 0), root)
+        return True
+
+    def _check_bounds(self, in_a_row: int, root: Op) -> None:
+        if in_a_row:
+            for op in self.made if root.block is None else (*self.made, root):
+                self.generation[op] = in_a_row
+        if in_a_row > self.limits.in_a_row:
+            raise RewriteError(self._loop(f"{in_a_row} rewrites in a row, each on what another made, did not make the program smaller"))
         if self.fired > self.most:
             raise RewriteError(self._loop(f"there were more than {self.most} rewrites"))
 

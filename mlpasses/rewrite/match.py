@@ -27,6 +27,7 @@ from mlpasses.rewrite.patterns import (
     OpPattern,
     OptionalPattern,
     Pattern,
+    as_written,
     captures,
     subpatterns,
 )
@@ -227,7 +228,7 @@ class Matcher:
         op = found.op if isinstance(found, Value) else None
         if op is None or op.op_type not in pattern.op_types:
             if self._observer is not None:
-                self._miss("{} of {} is {}, and the pattern wants {}", parameter, described(user), shown(found), pattern)
+                self._miss("{} of {} is {}, and the pattern wants {}", parameter, described(user), shown(found), _Written(pattern))
             return
         assert isinstance(found, Value)
         outputs = op.outputs
@@ -235,7 +236,7 @@ class Matcher:
             self._miss("{} has several outputs: write .out({}) in the pattern", described(op), found.index)
         elif pattern.output is not None and pattern.output != found.index:
             where = (parameter, described(user), found.index, described(op))
-            self._miss("{} of {} is output {} of {}, and the pattern wants {}", *where, pattern)
+            self._miss("{} of {} is output {} of {}, and the pattern wants {}", *where, _Written(pattern))
         elif self._root is not None and op.block is not self._root.block:
             self._miss("{} stands in another block than the root", described(op))
         elif not pattern.is_shared and (op.blocks or self._effect(op) in (Effect.READS, Effect.WRITES)):
@@ -394,6 +395,18 @@ class shown:  # noqa: N801
             return f"the literal {found!r}"
         op = found.op
         return f"the input {found!r}" if op is None else f"{found!r}, computed by {op.op_type}" if op.op_type != "const" else f"{op!r}"
+
+
+class _Written:
+    """A pattern as its author wrote it, once someone asks."""
+
+    __slots__ = ("pattern",)
+
+    def __init__(self, pattern: Pattern) -> None:
+        self.pattern = pattern
+
+    def __str__(self) -> str:
+        return str(as_written(self.pattern))
 
 
 def describe(thing: Op | Block) -> str:

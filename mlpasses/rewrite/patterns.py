@@ -246,6 +246,11 @@ def labelled(pattern: Pattern) -> Pattern:
     return rebuilt(pattern, label)
 
 
+def as_written(pattern: Pattern) -> Pattern:
+    """The pattern without the labels that `labelled` gave."""
+    return rebuilt(pattern, lambda op: evolve(op, label=None) if op.op_types == (op.label,) else op)
+
+
 def captures(pattern: Pattern) -> set[str]:
     """The names of what a pattern captures."""
     return {

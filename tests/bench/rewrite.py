@@ -49,13 +49,13 @@ def program(ops: int, *, inline: bool) -> Program:
             operands: dict[str, Operand] = {"x": at}
             second = _SECOND.get(op_type)
             if second is not None:
-                constant: Operand = Const.of(0.5, FP16)
+                literal = Const.of(0.5, FP16)
+                operands[second] = literal
                 if not inline:
-                    held = Op("const", {}, [(f"c{count}", constant.type)], {"val": constant})
+                    held = Op("const", {}, [(f"c{count}", literal.type)], {"val": literal})
                     block.append(held)
-                    constant = held.output
+                    operands[second] = held.output
                     count += 1
-                operands[second] = constant
             op = Op(op_type, operands, [(f"v{count}", KIND)])
             block.append(op)
             at = op.output

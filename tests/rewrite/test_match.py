@@ -101,7 +101,11 @@ class TestCaptures:
 
 
 class TestConstants:
-    LINEAR = "inputs %x: fp16[2, 2], %r: fp16[2]\n%b: fp16[2] = const([1, 2])\n%y: fp16[2, 2] = linear(x=%x, weight=fp16[2, 2]([[1, 2], [3, 4]]), bias={})"
+    LINEAR = """
+        inputs %x: fp16[2, 2]
+        %b: fp16[2] = const([1, 2])
+        %y: fp16[2, 2] = linear(x=%x, weight=fp16[2, 2]([[1, 2], [3, 4]]), bias={})
+        """
 
     def test_const_is_a_const_op_or_a_literal_and_no_computed_value(self) -> None:
         pattern = p.linear(x="x", weight="w", bias=const("b"))
@@ -159,7 +163,8 @@ class TestTypes:
             (any_value(dtype=FP16), TensorType(FP16, (1,)), True), (any_value(dtype=FP16), TensorType(FP32, (1,)), False),
             (any_value(dtype=("fp16", "fp32")), TensorType(FP32), True), (any_value(rank=1), TensorType(FP16, (UNKNOWN,)), True),
             (any_value(rank=2), TensorType(FP16, (1,)), False), (any_value(rank=2), TensorType(FP16, (), -1), False),
-            (any_value(shape=(1, None)), TensorType(FP16, (1, UNKNOWN)), True), (any_value(shape=(1, 2)), TensorType(FP16, (1, UNKNOWN)), False),
+            (any_value(shape=(1, None)), TensorType(FP16, (1, UNKNOWN)), True),
+            (any_value(shape=(1, 2)), TensorType(FP16, (1, UNKNOWN)), False),
             (any_value(shape=(1,)), TensorType(FP16, (1, 1)), False),
         ],
     )  # fmt: skip

@@ -92,7 +92,7 @@ def _is_operand(pattern: object) -> bool:
 patterns = st.recursive(leaves.filter(_is_operand), lambda inner: _grown(inner.filter(_is_operand)), max_leaves=8)
 
 
-@given(patterns.filter(lambda pattern: isinstance(pattern, Pattern)))
+@given(patterns.map(lambda pattern: p.abs(x=pattern)))
 def test_what_a_pattern_prints_means_the_same_pattern(pattern: Pattern) -> None:
     again = eval(str(pattern), dict(NAMES))
     assert again == pattern
