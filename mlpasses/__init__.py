@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mlpasses.cleanup.cse import CommonSubexpressions
     from mlpasses.cleanup.dce import DeadCode
     from mlpasses.cleanup.dedupe import DeduplicateConsts
+    from mlpasses.cleanup.fold import FoldConstants
     from mlpasses.cleanup.names import SanitizeNames
     from mlpasses.cleanup.noops import RemoveNoops
     from mlpasses.cleanup.reshapes import MergeReshapes
@@ -52,7 +53,8 @@ if TYPE_CHECKING:
 __all__ = [
     "IOS15", "IOS16", "IOS17", "IOS18", "IOS26",
     "Cleanup", "CommonSubexpressions", "ConfigError", "Context", "DeadCode", "DecompressWeights", "DeduplicateConsts",
-    "EvaluationError", "FunctionPass", "InvalidProgramError", "MLPassesError", "MergeCasts", "MergeReshapes", "MergeTransposes",
+    "EvaluationError", "FoldConstants", "FunctionPass", "InvalidProgramError", "MLPassesError", "MergeCasts", "MergeReshapes",
+    "MergeTransposes",
     "MutationError", "Note", "Opset", "PackageError", "ParseError", "Pass", "PassError", "Pipeline", "Program", "ProgramPass",
     "Quantize", "QuantizeWeights", "RaiseOpset", "RecipeError", "RemoveNoops", "Repeat", "Report", "Result", "SanitizeNames",
     "SortTopologically", "UnsupportedModelError", "WeightRow", "__version__", "dump_recipe", "load", "load_recipe", "run",
@@ -69,6 +71,7 @@ _HOMES: Final = {
     "mlpasses.cleanup.cse": ("CommonSubexpressions",),
     "mlpasses.cleanup.dce": ("DeadCode",),
     "mlpasses.cleanup.dedupe": ("DeduplicateConsts",),
+    "mlpasses.cleanup.fold": ("FoldConstants",),
     "mlpasses.cleanup.names": ("SanitizeNames",),
     "mlpasses.cleanup.noops": ("RemoveNoops",),
     "mlpasses.cleanup.reshapes": ("MergeReshapes",),

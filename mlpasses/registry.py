@@ -30,6 +30,7 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "common-subexpressions": "mlpasses.cleanup.cse:CommonSubexpressions",
     "dead-code": "mlpasses.cleanup.dce:DeadCode",
     "deduplicate-consts": "mlpasses.cleanup.dedupe:DeduplicateConsts",
+    "fold-constants": "mlpasses.cleanup.fold:FoldConstants",
     "merge-casts": "mlpasses.cleanup.casts:MergeCasts",
     "merge-reshapes": "mlpasses.cleanup.reshapes:MergeReshapes",
     "merge-transposes": "mlpasses.cleanup.transposes:MergeTransposes",

@@ -107,7 +107,7 @@ def _sigmoid(x: Array) -> Array:
 @in_float32
 def sigmoid_hard(x: Array, alpha: Array, beta: Array) -> Array:
     """min(max(alpha·x + beta, 0), 1)"""
-    return np.clip(alpha * x + beta, np.float32(0), np.float32(1))
+    return np.asarray(np.clip(alpha * x + beta, np.float32(0), np.float32(1)))
 
 
 @in_float32
