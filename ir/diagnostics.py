@@ -44,6 +44,10 @@ class EvaluationError(MLPassesError):
     """A constant expression cannot be evaluated: its operands do not fit its definition."""
 
 
+class AbstractError(EvaluationError):
+    """The numbers of a tensor were asked for that stands for one which has not been computed: a plan reads no weights."""
+
+
 @frozen
 class Problem:
     """One thing that is wrong with a program: what, at which op (or value, block, function), and the nearest fix."""

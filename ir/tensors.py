@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Final, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from ir.diagnostics import AbstractError
 from ir.packing import pack_tensor, packed_size, unpack_tensor
 from ir.types import STRING, DType, dtype_of
 
@@ -135,6 +136,23 @@ class PackedTensor(_BytesTensor):
         return self._payload
 
 
+class AbstractTensor(_BytesTensor):
+    """A tensor of which only dtype and shape are known: what a plan has in place of weights, present and future.
+
+    Raises:
+        AbstractError: its numbers are asked for.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, dtype: DType, shape: tuple[int, ...]) -> None:
+        self.dtype = dtype
+        self.shape = shape
+
+    def payload(self) -> memoryview:
+        raise AbstractError(f"the numbers of {self.dtype}{list(self.shape)} are not known: a plan reads no weights")
+
+
 class MappedFile:
     """A file that is mapped into memory once, read-only, however many tensors lie in it.
 
@@ -189,11 +207,21 @@ class MappedTensor(_BytesTensor):
         return self.file.view[self.offset : self.offset + self.nbytes]
 
 
+def reshaped(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The same elements in another shape of as many; an abstract tensor stays abstract."""
+    if isinstance(tensor, AbstractTensor):
+        return AbstractTensor(tensor.dtype, shape)
+    return ArrayTensor(tensor.numpy().reshape(shape), tensor.dtype)
+
+
 def same_tensor(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors are equal bit for bit: dtype, shape and payload (so NaN equals NaN, and 0 differs from -0)."""
+    """Whether two tensors are equal bit for bit: dtype, shape and payload (so NaN equals NaN, and 0 differs from -0).
+
+    An abstract tensor is equal to itself only.
+    """
     if a is b:
         return True
-    if a.dtype is not b.dtype or a.shape != b.shape:
+    if a.dtype is not b.dtype or a.shape != b.shape or isinstance(a, AbstractTensor) or isinstance(b, AbstractTensor):
         return False
     if a.dtype is STRING:
         return bool(np.array_equal(a.numpy(), b.numpy()))
@@ -213,6 +241,8 @@ def fingerprint(tensor: Tensor) -> int:
 
     It reads three samples of `SAMPLE` bytes, so its cost does not grow with the weight; whoever merges tensors compares in full.
     """
+    if isinstance(tensor, AbstractTensor):
+        return hash((tensor.dtype.name, tensor.shape, id(tensor)))
     if tensor.dtype is STRING:
         return hash((tensor.shape, tuple(tensor.numpy().reshape(-1).tolist())))
     data = tensor.payload()

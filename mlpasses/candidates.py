@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from attrs import frozen
@@ -32,6 +33,10 @@ class Candidate:
     @property
     def name(self) -> str:
         return self.const.output.name
+
+    @property
+    def numel(self) -> int:
+        return math.prod(self.tensor.shape)
 
     @property
     def op_type(self) -> str:

@@ -10,8 +10,10 @@ from typing import Any, Final, Literal, TypeAlias
 
 from attrs import Attribute, field, frozen
 
+from ir.opset import IOS16, Opset
 from ir.types import INT8, UINT8, DType
 from mlpasses.errors import ConfigError
+from mlpasses.numerics.affine import Grid, grid
 
 Check: TypeAlias = Callable[[Any, "Attribute[Any]", Any], None]
 
@@ -53,7 +55,7 @@ class Quantize:
     )
     """Whether the weight has one scale, or each of its output channels."""
     min_elements: int = field(default=2048, validator=at_least(0))
-    """Weights with fewer elements are no candidates."""
+    """Weights with fewer elements are left alone."""
     nonfinite: Literal["skip", "error"] = field(default="skip", validator=one_of("skip", "error"))
     """What to do about a weight that holds NaN or infinite values: leave it alone and say so, or refuse the program."""
 
@@ -61,6 +63,22 @@ class Quantize:
     def integers(self) -> DType:
         """The type of the integers, as the IR knows it."""
         return QUANTIZED[self.dtype]
+
+    @property
+    def levels(self) -> Grid:
+        """The integers that the settings allow."""
+        integers = self.integers
+        return grid(integers.bits, signed=integers.kind == "int", symmetric=self.mode == "symmetric")
+
+    @property
+    def strictness(self) -> int:
+        """The bits that it keeps of an element."""
+        return self.integers.bits
+
+    @property
+    def needs(self) -> Opset:
+        """The first opset that has the scheme."""
+        return IOS16
 
     @property
     def scheme(self) -> str:

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import attrs
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ir.opset import Opset
 from ir.types import DType
 from mlpasses.errors import ConfigError
 from mlpasses.passes import Pass
 from mlpasses.pipeline import Pipeline
+from mlpasses.rules import Rules
 
 
 @frozen
@@ -77,7 +78,12 @@ def options_of(kind: type) -> list[Option]:
 def config_of(kind: type[Pass]) -> Option | None:
     """The option of a pass that is a config and its only one; None where there is none."""
     options = options_of(kind)
-    return options[0] if len(options) == 1 and is_config(options[0].type) else None
+    if len(options) != 1:
+        return None
+    configs: tuple[type, ...] = getattr(kind, "configs", ())
+    if options[0].type is Rules and configs:
+        return evolve(options[0], type=configs[0])
+    return options[0] if is_config(options[0].type) else None
 
 
 def options_class(kind: type[Pass]) -> type:
@@ -88,7 +94,7 @@ def options_class(kind: type[Pass]) -> type:
 
 def is_config(kind: object) -> bool:
     """Whether a type is a class of options: one of attrs that has no word of its own."""
-    return isinstance(kind, type) and attrs.has(kind) and kind not in (DType, Opset) and not issubclass(kind, Pass)
+    return isinstance(kind, type) and attrs.has(kind) and kind not in (DType, Opset, Rules) and not issubclass(kind, Pass)
 
 
 def type_words(kind: Any) -> str:

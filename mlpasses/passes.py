@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ir.core import Function, Program
 from mlpasses.context import Context
+
+if TYPE_CHECKING:
+    from mlpasses.plan import Plan
 
 
 def kebab(name: str) -> str:
@@ -37,6 +40,15 @@ class Pass(ABC):
     @abstractmethod
     def apply(self, program: Program, context: Context) -> int:
         """Transforms `program` in place; answers with the number of changes."""
+
+    def plan(self, program: Program, *, exact: bool = False) -> Plan:
+        """What the pass, or pipeline, would do to `program`, which does not change. No weight is read unless `exact`.
+
+        See `mlpasses.plan.make_plan`.
+        """
+        from mlpasses.plan import make_plan  # plans know passes, and passes know plans by this name only
+
+        return make_plan(program, self, exact=exact)
 
     @classmethod
     def summary(cls) -> str:

@@ -39,6 +39,8 @@ class WeightRow:
     """max |w-ŵ|, in the weight's own units."""
     skipped: str | None = None
     """Why the weight was left alone; None where it was not."""
+    rule: str = ""
+    """The rule that decided; empty where there is one for everything, or none matched."""
 
     @property
     def numel(self) -> int:

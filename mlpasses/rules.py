@@ -244,3 +244,8 @@ def _rule(entry: Any) -> Rule:
     if isinstance(entry, Filter):
         raise ConfigError(f"the rule for {entry!r} has no config: write ({entry!r}, config), or None to leave alone what it matches")
     return Rule(everything, entry)
+
+
+def as_rules(value: Any) -> Rules:
+    """`Rules.of` as a plain function, which type checkers accept as the converter of a field."""
+    return Rules.of(value)

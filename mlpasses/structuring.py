@@ -34,6 +34,8 @@ from mlpasses.options import config_of, is_config, options_class, options_of, sh
 from mlpasses.passes import Pass
 from mlpasses.pipeline import Pipeline
 from mlpasses.registry import pass_class, suggest
+from mlpasses.rules import Rules
+from mlpasses.select import everything
 from mlpasses.yamltree import Block, Path
 
 NOTHING: Final = object()
@@ -89,12 +91,21 @@ def unstructure_pass(each: Pass) -> Any:
     if each == _by_default(type(each)):
         return each.name
     config = config_of(type(each))
-    value = each if config is None else getattr(each, config.field)
+    value = each if config is None else _lone_config(getattr(each, config.field))
     plain = _unstructure_hook(type(value))(value)
     options = options_of(type(each))
     if config is None and len(options) == 1 and not isinstance(plain[options[0].name], Mapping | None):
         return Block({each.name: plain[options[0].name]})
     return Block({each.name: plain})
+
+
+def _lone_config(held: Any) -> Any:
+    """The config that a pass has; the one that is for everything where it has rules."""
+    if not isinstance(held, Rules):
+        return held
+    if len(held) == 1 and held[0].filter == everything and not held[0].skips:
+        return held[0].config
+    raise ConfigError(f"no recipe can state these rules yet: {held!r}")
 
 
 def as_plain(value: Any) -> Any:

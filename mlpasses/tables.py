@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rich.box import Box
 from rich.console import Console
@@ -22,6 +22,9 @@ from rich.text import Text
 
 from mlpasses.quantities import bytes_text, shape_text
 from mlpasses.report import Note, Report, WeightRow
+
+if TYPE_CHECKING:
+    from mlpasses.plan import Plan
 
 ROWS: Final = 60
 """Rows that are shown of a longer table; rendering takes a quarter of a millisecond each, and nobody reads more."""
@@ -43,6 +46,39 @@ def report_table(report: Report, *, rows: int | None = ROWS) -> str:
         changes = sum(row.changes for row in report.passes)
         parts.append(f"{changes} changes; no weight was looked at" if changes else "nothing was changed")
     return "\n".join(parts)
+
+
+def plan_table(plan: Plan, *, rows: int | None = ROWS) -> str:
+    """What a pipeline would do, with what is wrong at the end. Of more than `rows` weights the largest are shown; None shows all."""
+    parts = []
+    if plan.rows:
+        table = grid("weight", "op", "shape", ">before", ">after", ">bits", "scheme", "rule")
+        several = len({row.pass_name for row in plan.rows}) > 1
+        order = sorted(range(len(plan.rows)), key=lambda index: -plan.rows[index].before)
+        shown = plan.rows if rows is None else [plan.rows[index] for index in sorted(order[:rows])]
+        for row in shown:
+            scheme = row.scheme if row.skipped is None else f"skipped: {row.skipped}"
+            after = bytes_text(row.after) if row.least == row.after else f"{bytes_text(row.least)} – {bytes_text(row.after)} ({row.why})"
+            table.add_row(
+                Text(row.name),
+                Text(row.op_type),
+                shape_text(row.shape),
+                bytes_text(row.before),
+                after,
+                f"{row.bits:.2f}",
+                Text(f"{row.pass_name}: {scheme}" if several else scheme),
+                Text(row.rule),
+            )
+        count = len({row.name for row in plan.rows})
+        more = f", {len(plan.rows) - len(shown)} smaller ones not shown" if len(shown) < len(plan.rows) else ""
+        table.show_footer = True
+        totals = (f"{count} weight{'' if count == 1 else 's'}{more}", "", "", bytes_text(plan.before), bytes_text(plan.after), "", "", "")
+        for column, text in zip(table.columns, totals, strict=True):
+            column.footer = text
+        parts.append(rendered(table))
+    parts += _notes([*plan.notes, *plan.unplanned], rows)
+    parts += [f"error: {finding}" for finding in plan.findings]
+    return "\n".join(parts) or "no weight would be looked at"
 
 
 def passes_table(report: Report) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from ir.const import Const
 from ir.diagnostics import MLPassesError
 from ir.packing import unpack_tensor
-from ir.tensors import MappedTensor, Tensor
+from ir.tensors import AbstractTensor, MappedTensor, Tensor
 from ir.text.numbers import BITS_OF, float_text
 from ir.text.words import quote, resource_name, word
 from ir.types import (
@@ -132,7 +132,7 @@ class LiteralPrinter:
     def _tensor(self, tensor: Tensor, base: str) -> str:
         dtype, shape = tensor.dtype, tensor.shape
         count = prod(shape)
-        if not self._inline and (count > INLINE_ELEMENTS or isinstance(tensor, MappedTensor)):
+        if not self._inline and (count > INLINE_ELEMENTS or isinstance(tensor, MappedTensor | AbstractTensor)):
             return f"@{resource_name(self._resource(tensor, base))}"
         if count == 0:
             return "[]"

@@ -8,22 +8,37 @@ The forms are those of coremltools. A per-channel scale of a weight `[8, 4]` wit
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 from attrs import frozen
 
 from ir.const import Const
 from ir.core import Op
 from ir.opset import IOS18, Opset
-from ir.tensors import Tensor
+from ir.tensors import ArrayTensor, Tensor, reshaped
 from mlpasses.numerics.affine import Affine
 
 
 @frozen(eq=False)
 class AffineWeight:
-    """A quantized weight: its integers, and the parameters of the entries of `axis` (None: of the whole)."""
+    """A quantized weight: its integers, and the scales and zero points of the entries of `axis` (None: one of each for the whole).
+
+    `scale` and `offset` are vectors, of one element where there is no axis; no offset stands for zero points that are 0 throughout. The
+    tensors may be abstract.
+    """
 
     data: Tensor
-    affine: Affine
+    scale: Tensor
+    offset: Tensor | None
     axis: int | None
+
+    @classmethod
+    def of(cls, data: Tensor, affine: Affine, axis: int | None) -> AffineWeight:
+        """The weight with the parameters that were computed."""
+        zeros = affine.zero_point
+        offset = ArrayTensor(zeros.astype(data.dtype.numpy), data.dtype) if zeros.any() else None
+        return cls(data, ArrayTensor(affine.scale), offset, axis)
 
     def op(self, weight: Op, opset: Opset) -> Op:
         """The detached constexpr op that takes the place of the const op `weight`: its name, type and attributes, besides the value."""
@@ -35,23 +50,24 @@ class AffineWeight:
 
     def nbytes(self, opset: Opset) -> int:
         """The bytes of the numbers that `op` holds for an opset: integers, scales, zero points."""
-        zeros = self.affine.zero_point
-        held = zeros.size if opset < IOS18 or zeros.any() else 0
-        return self.data.nbytes + self.affine.scale.nbytes + held * self.data.dtype.bits // 8
+        zeros = math.prod(self.scale.shape) if opset < IOS18 or self.offset is not None else 0
+        return self.data.nbytes + self.scale.nbytes + zeros * self.data.dtype.bits // 8
 
     def _attributes(self) -> dict[str, Const]:
-        shape = () if self.axis is None else self.affine.scale.shape
+        shape = () if self.axis is None else self.scale.shape
+        dtype = self.data.dtype
+        offset = self.offset or ArrayTensor(np.zeros(self.scale.shape, dtype.numpy), dtype)
         return {
             "quantized_data": Const.of(self.data),
-            "zero_point": Const.of(self.affine.zero_point.reshape(shape), self.data.dtype),
-            "scale": Const.of(self.affine.scale.reshape(shape)),
+            "zero_point": Const.of(reshaped(offset, shape)),
+            "scale": Const.of(reshaped(self.scale, shape)),
             "axis": Const.of(self.axis or 0),
         }
 
     def _inputs(self) -> dict[str, Const]:
         rank = len(self.data.shape)
-        shape = tuple(-1 if axis == (self.axis or 0) else 1 for axis in range(rank))
-        inputs = {"data": Const.of(self.data), "scale": Const.of(self.affine.scale.reshape(shape))}
-        if self.affine.zero_point.any():
-            inputs["offset"] = Const.of(self.affine.zero_point.reshape(shape), self.data.dtype)
+        shape = tuple(self.scale.shape[0] if axis == (self.axis or 0) else 1 for axis in range(rank))
+        inputs = {"data": Const.of(self.data), "scale": Const.of(reshaped(self.scale, shape))}
+        if self.offset is not None:
+            inputs["offset"] = Const.of(reshaped(self.offset, shape))
         return inputs

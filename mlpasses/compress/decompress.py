@@ -22,11 +22,12 @@ from ir.core import Op, Program, Value
 from ir.packing import packed_size
 from ir.schemes import stored_tensors
 from ir.substitute import by_consts
-from ir.tensors import Tensor
+from ir.tensors import AbstractTensor, Tensor
 from ir.types import TensorType
 from ir.walk import walk
 from mlpasses.context import Context
 from mlpasses.passes import ProgramPass
+from mlpasses.plan_rows import Planned, PlanRow
 from mlpasses.report import WeightRow
 from mlpasses.scratch import Store
 from mlpasses.workers import run_tasks
@@ -45,24 +46,22 @@ class DecompressWeights(ProgramPass):
     """
 
     def run(self, program: Program, cx: Context) -> int:
-        numbers = _Numbers()
-        found: list[_Compressed] = []
-        for op in walk(program):
-            if is_constexpr(op.op_type) and _is_last(op):
-                each = _compressed(op, numbers, cx)
-                if each is not None:
-                    found.append(each)
-        work: dict[int, _Compressed] = {}
-        for each in found:
-            work.setdefault(each.number, each)
+        found, work = _find(program, cx)
         results = self._evaluate(list(work.values()), cx)
         for each in work.values():
             cx.weight(_row(self.name, each))
-        for each in reversed(found):  # backwards, so that what stands in the middle of one chain and ends another is used by its own only
-            dense = results[each.number]
-            wanted = [value for value in each.outputs if value.is_used] or each.outputs
-            cx.made(*by_consts(each.op, {value: dense[value.index] for value in wanted}), sources=(each.op,))
+        _replace(found, results, cx)
         return len(found)
+
+    def plan_on(self, program: Program, cx: Context) -> Planned:
+        """What the pass would do, done to `program` with abstract tensors in place of results."""
+        found, work = _find(program, cx)
+        results = {each.number: {value.index: _abstract(value) for value in each.outputs} for each in work.values()}
+        rows = [_row(self.name, each) for each in work.values()]
+        _replace(found, results, cx)
+        return Planned(
+            tuple(PlanRow(row.pass_name, row.name, row.op_type, row.shape, row.scheme, row.rule, row.before, row.after) for row in rows)
+        )
 
     def _evaluate(self, work: list[_Compressed], cx: Context) -> dict[int, Mapping[int, Tensor]]:
         """The dense values by number and output, large ones in a scratch file."""
@@ -83,6 +82,35 @@ class DecompressWeights(ProgramPass):
         )
         cx.progress.finish()
         return {task.compressed.number: outcome for task, outcome in zip(tasks, outcomes, strict=True)}
+
+
+def _find(program: Program, cx: Context) -> tuple[list[_Compressed], dict[int, _Compressed]]:
+    """The compressed constants of a program; and, by number, one of each that have equal values."""
+    numbers = _Numbers()
+    found: list[_Compressed] = []
+    for op in walk(program):
+        if is_constexpr(op.op_type) and _is_last(op):
+            each = _compressed(op, numbers, cx)
+            if each is not None:
+                found.append(each)
+    work: dict[int, _Compressed] = {}
+    for each in found:
+        work.setdefault(each.number, each)
+    return found, work
+
+
+def _replace(found: list[_Compressed], results: Mapping[int, Mapping[int, Tensor]], cx: Context) -> None:
+    """Backwards, so that what stands in the middle of one chain and ends another is used by its own only."""
+    for each in reversed(found):
+        dense = results[each.number]
+        wanted = [value for value in each.outputs if value.is_used] or each.outputs
+        cx.made(*by_consts(each.op, {value: dense[value.index] for value in wanted}), sources=(each.op,))
+
+
+def _abstract(value: Value) -> Tensor:
+    kind = value.type
+    assert isinstance(kind, TensorType)  # its operands were checked against it
+    return AbstractTensor(kind.dtype, kind.static_shape)
 
 
 @frozen(eq=False)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ir.tensors import Array, ArrayTensor, MappedTensor, PackedTensor, Tensor
+from ir.tensors import AbstractTensor, ArrayTensor, MappedTensor, PackedTensor, Tensor
 from ir.types import DType
 
 
@@ -33,7 +33,7 @@ class Reheaded:
         """The elements as `dtype`, in the shape `aligned`, repeated to `shape`. Bytes that need not change are not read."""
         if tensor.dtype is dtype and aligned == shape:
             return self.view(tensor, dtype, shape)
-        return self._once(tensor, dtype, shape, lambda: _repeated(tensor.numpy(), dtype, shape, aligned))
+        return self._once(tensor, dtype, shape, lambda: _repeated(tensor, dtype, shape, aligned))
 
     def _once(self, tensor: Tensor, dtype: DType, shape: tuple[int, ...], make: Callable[[], Tensor]) -> Tensor:
         source: tuple[object, ...] = (tensor.file, tensor.offset) if isinstance(tensor, MappedTensor) else (id(tensor),)
@@ -47,9 +47,13 @@ class Reheaded:
 def _over(tensor: Tensor, dtype: DType, shape: tuple[int, ...]) -> Tensor:
     if isinstance(tensor, MappedTensor):
         return MappedTensor(tensor.file, tensor.offset, dtype, shape)
+    if isinstance(tensor, AbstractTensor):
+        return AbstractTensor(dtype, shape)
     return PackedTensor(tensor.payload(), dtype, shape)
 
 
-def _repeated(values: Array, dtype: DType, shape: tuple[int, ...], aligned: tuple[int, ...]) -> Tensor:
-    wide = np.broadcast_to(values.reshape(aligned), shape)
+def _repeated(tensor: Tensor, dtype: DType, shape: tuple[int, ...], aligned: tuple[int, ...]) -> Tensor:
+    if isinstance(tensor, AbstractTensor):
+        return AbstractTensor(dtype, shape)
+    wide = np.broadcast_to(tensor.numpy().reshape(aligned), shape)
     return ArrayTensor(np.ascontiguousarray(wide.astype(dtype.numpy)), dtype)

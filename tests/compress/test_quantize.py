@@ -206,10 +206,10 @@ def test_biases_and_other_operands_are_no_candidates() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("least", "rows"), [(128, 1), (129, 0)])
-def test_weights_with_min_elements_and_more_are_candidates(least: int, rows: int) -> None:
-    result = run(linear(numbers(8, 16)), QuantizeWeights(Quantize(min_elements=least)))
-    assert len(result.report.weights) == rows
+@pytest.mark.parametrize(("least", "skipped"), [(128, None), (129, "it has 128 elements, fewer than min_elements=129")])
+def test_weights_with_fewer_than_min_elements_are_left_alone_with_the_reason(least: int, skipped: str | None) -> None:
+    (row,) = run(linear(numbers(8, 16)), QuantizeWeights(Quantize(min_elements=least))).report.weights
+    assert row.skipped == skipped
 
 
 def test_an_additive_constant_is_no_candidate() -> None:

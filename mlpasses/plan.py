@@ -1,0 +1,182 @@
+"""Plans: what a pipeline would do, before it does anything.
+
+The passes run on a clone in which weights are abstract (dtype and shape), so that a later pass sees what an earlier one would leave, and
+no weight is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from attrs import asdict, define, field, frozen
+
+from ir.const import Const
+from ir.core import Program
+from ir.diagnostics import AbstractError, MLPassesError
+from ir.tensors import AbstractTensor, Tensor
+from mlpasses.context import Context
+from mlpasses.errors import ConfigError
+from mlpasses.manager import run
+from mlpasses.passes import Pass
+from mlpasses.pipeline import Composite
+from mlpasses.plan_rows import Plannable, PlanRow
+from mlpasses.report import Note, WeightRow
+
+ABSTRACT_FROM: Final = 2048
+"""Bytes from which a tensor of floats or of small integers is a weight to a plan. Indices, shapes and the like keep their numbers."""
+
+
+@define
+class Plan:
+    """What a pipeline would do to a program. `str` gives it as a table."""
+
+    rows: list[PlanRow] = field(factory=list)
+    notes: list[Note] = field(factory=list)
+    unplanned: list[Note] = field(factory=list)
+    """Passes that cannot be planned, and why. Those behind them are planned as if they had done nothing."""
+    findings: list[str] = field(factory=list)
+    """What is wrong: a run would refuse, for these reasons."""
+
+    @property
+    def before(self) -> int:
+        """Bytes of the planned weights before."""
+        return sum({row.name: row.before for row in reversed(self.rows)}.values())
+
+    @property
+    def after(self) -> int:
+        """Bytes of the planned weights after, at most."""
+        return sum({row.name: row.after for row in self.rows}.values())
+
+    def checked(self) -> Plan:
+        """The plan, if a run would not refuse.
+
+        Raises:
+            ConfigError: it would; it says everything that is wrong.
+        """
+        if self.findings:
+            raise ConfigError("\n".join(self.findings))
+        return self
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as plain data, for JSON."""
+        rows = [
+            {**asdict(row), "shape": list(row.shape), "bits": row.bits, "needs": row.needs and row.needs.target} for row in self.rows
+        ]
+        return {
+            "weights": rows,
+            "notes": [asdict(note) for note in self.notes],
+            "unplanned": [asdict(note) for note in self.unplanned],
+            "findings": list(self.findings),
+            "before": self.before,
+            "after": self.after,
+        }
+
+    def __str__(self) -> str:
+        from mlpasses.tables import plan_table  # rich takes a while to import, and most callers print nothing
+
+        return plan_table(self)
+
+
+def make_plan(program: Program, pipeline: Pass, *, exact: bool = False) -> Plan:
+    """What `pipeline` would do to `program`, which does not change.
+
+    Without `exact` no weight is read: sizes that depend on the numbers are ranges with the reason. With it the pipeline is run, and what
+    it did is the plan.
+    """
+    if exact:
+        return _exact(program, pipeline)
+    skipped: dict[int, Note] = {}
+    while True:
+        planning = _Planning(weight_free(program), frozenset(skipped))
+        try:
+            planning.step(pipeline)
+        except _Unplannable as error:
+            skipped[error.number] = error.note
+            continue
+        planning.plan.unplanned += skipped.values()
+        return planning.plan
+
+
+def weight_free(program: Program) -> Program:
+    """A clone in which abstract tensors stand for weights; what was one tensor stays one."""
+    copy = program.clone()
+    abstract: dict[int, AbstractTensor] = {}
+
+    def freed(const: Const) -> Const:
+        data = const.data
+        if isinstance(data, tuple) or not _is_weight(data):
+            return const
+        return Const(const.type, abstract.setdefault(id(data), AbstractTensor(data.dtype, data.shape)), const.doc)
+
+    for block in copy.blocks():
+        for op in block:
+            for name, const in op.attributes.items():
+                new = freed(const)
+                if new is not const:
+                    op.set_attribute(name, new)
+            for parameter, held in op.operands.items():
+                operands = [freed(operand) if isinstance(operand, Const) else operand for operand in held]
+                if any(a is not b for a, b in zip(operands, held, strict=True)):
+                    op.set(parameter, *operands)
+    return copy
+
+
+def _is_weight(tensor: Tensor) -> bool:
+    dtype = tensor.dtype
+    return (dtype.is_float or (dtype.is_integer and dtype.bits <= 8)) and tensor.nbytes >= ABSTRACT_FROM
+
+
+@frozen
+class _Unplannable(Exception):  # noqa: N818 - never leaves this module
+    number: int
+    note: Note
+
+
+class _Planning:
+    """One attempt at a plan. A pass that turns out to need numbers may have changed the clone: the next attempt leaves it out."""
+
+    def __init__(self, program: Program, skipped: frozenset[int]) -> None:
+        self.plan = Plan()
+        self._program = program
+        self._skipped = skipped
+        self._context = Context(notes=self.plan.notes)
+        self._number = -1
+
+    def step(self, each: Pass) -> int:
+        if isinstance(each, Composite):
+            return each.drive(self.step, self._context)
+        self._number += 1
+        if self._number in self._skipped or (self.plan.findings and not isinstance(each, Plannable)):
+            return 0
+        self._context.pass_name = each.name
+        self._context.touched.clear()
+        version = self._program.version
+        try:
+            if isinstance(each, Plannable):
+                planned = each.plan_on(self._program, self._context)
+                self.plan.rows += planned.rows
+                self.plan.findings += planned.findings
+            else:
+                each.apply(self._program, self._context)
+        except AbstractError as error:
+            note = Note(each.name, "the program", f"it cannot be planned: it looks at the numbers of weights ({error})")
+            raise _Unplannable(self._number, note) from error
+        except MLPassesError as error:
+            self.plan.findings.append(f"{each.name}: {error}")
+        return int(self._program.version != version)
+
+
+def _exact(program: Program, pipeline: Pass) -> Plan:
+    try:
+        result = run(program, pipeline)
+    except ConfigError as error:
+        return Plan(findings=[str(error)])
+    return Plan(list(_rows(result.report.weights)), result.report.notes)
+
+
+def _rows(rows: Iterable[WeightRow]) -> Iterable[PlanRow]:
+    for row in rows:
+        yield PlanRow(
+            row.pass_name, row.name, row.op_type, row.shape, row.scheme, row.rule, row.before, row.after, skipped=row.skipped
+        )
