@@ -20,4 +20,15 @@ def collector_paused() -> Iterator[None]:
         yield
     finally:
         if enabled:
+            _age()
             gc.enable()
+
+
+def _age() -> None:
+    """Moves what was made into the oldest generation: else the next collection of the youngest visits all of it (0.17 s for 50,000 ops).
+
+    Freezing and unfreezing does that, and nothing else where nobody else has frozen anything.
+    """
+    if gc.get_freeze_count() == 0:
+        gc.freeze()
+        gc.unfreeze()
