@@ -190,7 +190,7 @@ class Rewriter:
                 return Failure("%{} would be replaced by itself", (old.name,))
             if not agree(old.type, new.type):
                 return Failure("%{} is {}, and what would replace it is {}", (old.name, old.type, new.type))
-            if op.op_type == "identity" and op.get("x") is new and self._needs_identity(op, old, new):
+            if op.op_type == "identity" and op.get("x") is new and self._needs_identity(old, new):
                 return Failure("%{} needs its identity: a function returns it by that name", (old.name,))
         return None
 
@@ -324,7 +324,7 @@ class Rewriter:
             new = self.const(new, hint=old.name)
         source = new.op
         pending = source is not None and source.block is None
-        if self._needs_identity(op, old, new, named):
+        if self._needs_identity(old, new, named):
             new = self.op("identity", x=new, type=old.type)
             named[new] = old.name
         elif _returned_by(old) is not None or (pending and source not in self._explicit and new not in named):
@@ -332,17 +332,17 @@ class Rewriter:
         return new
 
     @staticmethod
-    def _needs_identity(op: Op, old: Value, new: Operand, named: Mapping[Value, str] | None = None) -> bool:
+    def _needs_identity(old: Value, new: Operand, named: Mapping[Value, str] | None = None) -> bool:
         """Whether a function returns `old`, and `new` can neither be renamed to it nor be of its type."""
         if _returned_by(old) is None or not isinstance(new, Value):
             return False
         if (named is not None and new in named) or _returned_by(new) is not None:
             return True
         source = new.op
-        if source is None or (source.block is not None and source.block is not op.block):
+        if source is None:
             return True
         settled = source.block is not None or source.op_type == "const"
-        return settled and new.type is not old.type
+        return settled and (new.type is not old.type or _would_be_hidden(new, old.name))
 
     def _place(self, op: Op, used: Iterable[Value]) -> dict[Value, None]:
         """Puts the pending ops that `used` needs before the anchor, or before `op` where that comes first, and drops the others.
@@ -459,6 +459,18 @@ def _returned_by(value: Value) -> Function | None:
         if isinstance(user, Block) and isinstance(user.parent, Function):
             return user.parent
     return None
+
+
+def _would_be_hidden(value: Value, name: str) -> bool:
+    """Whether a nested block that uses `value` has another value called `name`, so that by that name it would mean the other."""
+    own = value.op.block if value.op is not None else None
+    for user in users_of(value):
+        block = user.block if isinstance(user, Op) else user
+        while block is not None and block is not own:
+            if block.value_named(name) is not None:
+                return True
+            block = block.parent.block if isinstance(block.parent, Op) else None
+    return False
 
 
 def _is_const(value: Value) -> bool:

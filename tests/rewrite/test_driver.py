@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import permutations
 from typing import Any
 
 import pytest
 
-from ir.core import Op
+from ir.core import Block, Op
 from ir.text import print_program
 from ir.verify import structure
 from mlpasses.rewrite import (
     Failure,
     Limits,
-    Listener,
     Match,
     PatternError,
     Replacement,
@@ -25,6 +26,7 @@ from mlpasses.rewrite import (
     rewrite,
     rule,
 )  # fmt: skip
+from tests.effort import grows_linearly
 from tests.rewrite.checks import check, program_of, rewritten, unchanged
 
 
@@ -48,16 +50,6 @@ def merge_transposes(m: Match, rw: Rewriter) -> Replacement:
 def drop_transpose(m: Match, rw: Rewriter) -> Replacement:
     """transpose(x, [0, 1]) → x"""
     return m.x  # type: ignore[no-any-return]
-
-
-class Visits(Listener):
-    """Counts what was inserted."""
-
-    def __init__(self) -> None:
-        self.inserted_ops: list[str] = []
-
-    def inserted(self, op: Op) -> None:
-        self.inserted_ops.append(op.op_type)
 
 
 class TestToTheEnd:
@@ -105,6 +97,24 @@ class TestToTheEnd:
             %y: fp16[4] = cos(x=%x)
             """,
         )
+
+    def test_the_first_rule_goes_first_whatever_tells_the_rules_apart(self) -> None:
+        def becomes(op_type: str, pattern: Any) -> Rule:
+            @rule(pattern, name=op_type)
+            def made(m: Match, rw: Rewriter) -> Replacement:
+                return rw.op(op_type, x=m.root["x"], y=m.root["y"])
+
+            return made
+
+        relu = p.relu(x="_").shared()
+        by_y, by_x, by_nothing = p.add(x="_", y=relu), p.add(x=relu, y="_"), p.add(x="_", y="_")
+        text = "inputs %x: fp16[4]\n%r: fp16[4] = relu(x=%x)\n%y: fp16[4] = {}(x=%r, y=%r)"
+        for patterns in permutations((by_y, by_x, by_nothing)):
+            check(
+                [becomes(op_type, pattern) for op_type, pattern in zip(("sub", "mul", "maximum"), patterns, strict=True)],
+                text.format("add"),
+                text.format("sub"),
+            )
 
     def test_users_of_what_changed_are_tried_again(self) -> None:
         """The root, two levels up, comes first in the worklist and matches only after what is below it changed."""
@@ -173,6 +183,62 @@ class TestToTheEnd:
         )
         assert [op.op_type for op in program.ops()] == ["abs", "tan"]
 
+    def test_what_gets_a_new_use_is_tried_again(self) -> None:
+        """`only` looks at the users of its root, among which `tan` comes when `drop` lets it pass by what is between, which stays."""
+
+        @rule(p.relu(x="x"))
+        def only_for_tan(m: Match, rw: Rewriter) -> Replacement | Failure:
+            """relu(x) → abs(x), where tan uses it"""
+            users = [user.op_type for user in m.root.output.users]
+            return rw.op("abs", x=m.x) if "tan" in users else m.fail("it is used by {}", users)
+
+        @rule(p.sin(x=p.cos(x="x").shared()))
+        def drop(m: Match, rw: Rewriter) -> Replacement:
+            """sin(cos(x)) → x, were it so"""
+            return m.x  # type: ignore[no-any-return]
+
+        program, _, _ = rewritten(
+            [only_for_tan, drop],
+            """
+            inputs %x: fp16[4]
+            %a: fp16[4] = relu(x=%x)
+            %b: fp16[4] = cos(x=%a)
+            %c: fp16[4] = sin(x=%b)
+            %y: fp16[4] = tan(x=%c)
+            return %y, %b
+            """,
+        )
+        assert [op.op_type for op in program.ops()] == ["abs", "cos", "tan"]
+
+    def test_all_users_of_an_op_that_may_be_shared_are_tried_again(self) -> None:
+        """The last op lets the first be rewritten, after everything between was tried in vain."""
+
+        @rule(p.relu(x="x"))
+        def only_for_tanh(m: Match, rw: Rewriter) -> Replacement | Failure:
+            """relu(x) → tan(x), where tanh uses it"""
+            users = [user.op_type for user in m.root.output.users]
+            return rw.op("tan", x=m.x) if "tanh" in users else m.fail("it is used by {}", users)
+
+        @rule(p.abs(x=p.exp(x=p.tan(x="x").shared()).shared()))
+        def deep(m: Match, rw: Rewriter) -> Replacement:
+            """abs(exp(tan(x))) → exp(tan(x))"""
+            return rw.op("cos", x=m.x)
+
+        many = "\n".join(f"%m{i}: fp16[4] = abs(x=%e)" for i in range(20))
+        program, outcome, _ = rewritten(
+            [only_for_tanh, deep, turns("sinh", "tanh")],
+            f"""
+            inputs %x: fp16[4]
+            %r: fp16[4] = relu(x=%x)
+            %e: fp16[4] = exp(x=%r)
+            {many}
+            %y: fp16[4] = sinh(x=%r)
+            return %y, {", ".join(f"%m{i}" for i in range(20))}
+            """,
+        )
+        assert outcome.rules["deep"].fired == 20
+        assert program.main.body.op_types() == {"cos": 20, "tan": 1, "tanh": 1}
+
     def test_an_op_of_a_type_that_the_program_lacked_is_found_once_it_is_made(self) -> None:
         @rule(p.relu(x=p.tan(x="x")))
         def over_tan(m: Match, rw: Rewriter) -> Replacement:
@@ -238,11 +304,33 @@ class TestBlocks:
             inner = next(iter(m.root.blocks[1]))
             return rw.op("abs", x=inner["x"])
 
-        visits = Visits()
+        seen: list[str] = []
+
+        @rule(p.sin(...))
+        def look(m: Match, rw: Rewriter) -> None:
+            """sin(…) → ?"""
+            seen.append(m.root.name)
+
         program = program_of(COND.format("sin"))
-        rewrite(program, [to_input, turns("sin", "cos")], listeners=[visits])
-        assert visits.inserted_ops == ["abs"]
+        rewrite(program, [to_input, look])
+        assert not seen
+        assert [op.op_type for op in program.ops()] == ["abs"]
         structure.verify(program)
+
+    def test_the_blocks_of_a_new_op_are_rewritten_too(self) -> None:
+        @rule(p.op("branch", c="c", x="x"))
+        def to_cond(m: Match, rw: Rewriter) -> Replacement:
+            """branch(c, x) → cond(c, sin(x), x)"""
+            first, second = Block(), Block()
+            first.append(Op("sin", {"x": m.x}, [(f"{m.root.name}_t", m.x.type)]))
+            first.set_outputs([v for op in first for v in op.outputs])
+            second.set_outputs([m.x])
+            return rw.op("cond", pred=m.c, blocks=[first, second], type=m.root.output.type)
+
+        program, _, _ = rewritten(
+            [to_cond, turns("sin", "cos")], "inputs %c: bool, %x: fp16[4]\n%y: fp16[4] = branch(c=%c, x=%x)"
+        )
+        assert [op.op_type for op in program.ops()] == ["cond", "cos"]
 
 
 class TestStatistics:
@@ -328,6 +416,28 @@ class TestLoops:
         outcome = rewrite(program, [merge_transposes], limits=Limits(in_a_row=3))
         assert outcome.rewrites == 49
         assert len(list(program.ops("transpose"))) == 1
+
+
+class TestEffort:
+    """Counted in function calls, so the same on every machine."""
+
+    def test_a_value_with_many_users_that_all_change_costs_each_of_them_the_same(self) -> None:
+        def prepare(size: int) -> Callable[[], object]:
+            lines = ["inputs %x: fp16[2, 2]", "%t: fp16[2, 2] = transpose(x=%x, perm=int32[2]([1, 0]))"]
+            lines += [f"%y{i}: fp16[2, 2] = sin(x=%t)" for i in range(size)]
+            program = program_of("\n".join([*lines, f"return {', '.join(f'%y{i}' for i in range(size))}"]))
+            return lambda: rewrite(program, [merge_transposes, turns("sin", "cos")])
+
+        assert grows_linearly(prepare, 50)
+
+    def test_a_chain_that_is_merged_costs_each_link_the_same(self) -> None:
+        def prepare(size: int) -> Callable[[], object]:
+            lines = ["inputs %x: fp16[2, 2]", "%t0: fp16[2, 2] = relu(x=%x)"]
+            lines += [f"%t{i}: fp16[2, 2] = transpose(x=%t{i - 1}, perm=int32[2]([1, 0]))" for i in range(1, size)]
+            program = program_of("\n".join(lines))
+            return lambda: rewrite(program, [merge_transposes, drop_transpose])
+
+        assert grows_linearly(prepare, 50)
 
 
 def test_rewriting_is_deterministic() -> None:

@@ -276,6 +276,12 @@ class TestStructure:
         silu = p.mul(x=p.relu(x="x").named("r"), y=p.sigmoid(x=p.relu(x="x").named("r")))
         assert matches(silu, BINARY + "%s: fp16[4] = sigmoid(x=%a)\n%y: fp16[4] = mul(x=%a, y=%s)")
 
+    def test_an_op_that_is_shared_in_one_place_is_shared_in_all(self) -> None:
+        relu = p.relu(x="x").named("r")
+        text = BINARY + "%s: fp16[4] = sigmoid(x=%a)\n%y: fp16[4] = mul(x=%a, y=%s)\nreturn %y, %a"
+        assert matches(p.mul(x=relu.shared(), y=p.sigmoid(x=relu)), text)
+        assert not matches(p.mul(x=relu, y=p.sigmoid(x=relu)), text)
+
     def test_an_op_that_uses_a_state_is_matched_only_where_it_stays(self) -> None:
         text = "inputs %s: state<fp16[4]>\n%a: fp16[4] = read_state(input=%s)\n%y: fp16[4] = relu(x=%a)"
         assert not matches(p.relu(x=p.read_state(input="s")), text)

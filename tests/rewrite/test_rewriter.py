@@ -264,6 +264,25 @@ class TestVisibleNames:
             """,
         )
 
+    def test_a_value_that_would_be_hidden_by_its_new_name_is_passed_through_an_identity(self) -> None:
+        text = """
+            inputs %x: fp16[4], %c: bool
+            %a: fp16[4] = relu(x=%x)
+            %k: fp16[4] = cond(pred=%c) block {
+              %y: fp16[4] = exp(x=%x)
+              %q: fp16[4] = add(x=%y, y=%a)
+              return %q
+            } block {
+              return %x
+            }
+            """
+        returned = "\n            return %y, %k"
+        check(
+            add_nothing,
+            text + "%y: fp16[4] = add(x=%a, y=fp16(0.0))" + returned,
+            text + "%y: fp16[4] = identity(x=%a)" + returned,
+        )
+
     def test_a_literal_becomes_a_const_where_it_is_returned(self) -> None:
         @rule(p.sub(x="x", y="x"))
         def nothing_left(m: Match, rw: Rewriter) -> Replacement:
@@ -319,6 +338,40 @@ class TestVisibleNames:
             %y: fp16[?] = identity(x=%a)
             """,
         )
+
+    def test_one_value_may_stand_for_two_results_that_are_returned(self) -> None:
+        @rule(p.split(x=p.concat(values=["a", "a"], axis=0), num_splits=2, axis=0))
+        def split_of_twins(m: Match, rw: Rewriter) -> Replacement:
+            """split(concat(a, a)) → a, a"""
+            return (m.a, m.a)
+
+        check(
+            split_of_twins,
+            """
+            inputs %x: fp16[2]
+            %a: fp16[2] = relu(x=%x)
+            %c: fp16[4] = concat(values=(%a, %a), axis=0, interleave=false)
+            %y: fp16[2], %w: fp16[2] = split(x=%c, num_splits=2, axis=0)
+            return %w, %y
+            """,
+            """
+            inputs %x: fp16[2]
+            %y: fp16[2] = relu(x=%x)
+            %w: fp16[2] = identity(x=%y)
+            return %w, %y
+            """,
+        )
+
+    def test_an_op_that_takes_over_a_name_keeps_a_name_attribute_of_its_own(self) -> None:
+        program, _, _ = rewritten(
+            drop_identity,
+            """
+            inputs %x: fp16[4]
+            %a: fp16[4] = relu(x=%x)[name="activation_3"]
+            %y: fp16[4] = identity(x=%a)
+            """,
+        )
+        assert the(program, "relu").name == "activation_3"
 
     def test_several_results_are_replaced_one_by_one(self) -> None:
         @rule(p.split(x=p.concat(values=["a", "b"], axis=0), num_splits=2, axis=0))
@@ -420,6 +473,50 @@ class TestErasing:
             %a: fp16[2] = relu(x=%x)
             %b: fp16[2] = custom(x=%a)
             %y: fp16[2] = const([0.0, 0.0])
+            """,
+        )
+
+    def test_an_unused_op_with_blocks_stays(self) -> None:
+        @rule(p.mul(x="x", y=const(filled=0)))
+        def times_nothing(m: Match, rw: Rewriter) -> Replacement:
+            """mul(x, 0) → 0, were x finite"""
+            return rw.const(Const.of([0, 0], FP16))
+
+        program, _, _ = rewritten(
+            times_nothing,
+            """
+            inputs %s: state<fp16[2]>, %x: fp16[2], %t: bool
+            %c: fp16[2] = cond(pred=%t) block {
+              write_state(input=%s, data=%x)
+              return %x
+            } block {
+              return %x
+            }
+            %y: fp16[2] = mul(x=%c, y=fp16(0.0))
+            """,
+        )
+        assert [op.op_type for op in program.main.body] == ["cond", "const"]
+
+    def test_an_op_with_an_effect_is_no_waste(self) -> None:
+        @rule(p.relu(x=p.read_state(input="s").shared()))
+        def reset(m: Match, rw: Rewriter) -> Replacement:
+            """relu(read(s)) → write(s, x); abs(x)"""
+            held = m.ops["read_state"].output
+            rw.results("write_state", input=m.s, data=held)
+            return rw.op("abs", x=held)
+
+        check(
+            reset,
+            """
+            inputs %s: state<fp16[4]>
+            %a: fp16[4] = read_state(input=%s)
+            %y: fp16[4] = relu(x=%a)
+            """,
+            """
+            inputs %s: state<fp16[4]>
+            %a: fp16[4] = read_state(input=%s)
+            write_state(input=%s, data=%a)[name="y_write_state"]
+            %y: fp16[4] = abs(x=%a)
             """,
         )
 
