@@ -54,7 +54,8 @@ def to_integer(values: Array, dtype: np.dtype[Any]) -> Array:
     if not values.size or (values.min() >= bounds.min and values.max() < bounds.max):  # false for NaN
         return values.astype(dtype)
     whole = np.nan_to_num(np.trunc(values.astype(np.float64)), nan=0.0, posinf=np.inf, neginf=-np.inf)
-    result = np.clip(whole, bounds.min, float(bounds.max)).astype(dtype)
+    with np.errstate(invalid="ignore"):
+        result = np.clip(whole, bounds.min, float(bounds.max)).astype(dtype)
     if bounds.bits == 64:  # the greatest int64 is no float64
         result = np.where(whole >= float(bounds.max), bounds.max, result)
     return np.asarray(result, dtype)
