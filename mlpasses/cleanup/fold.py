@@ -11,6 +11,7 @@ order, so a chain folds in one sweep, and what only folded ops used goes with th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
@@ -67,6 +68,8 @@ class _Sweep:
         self._opset = opset
         self._cx = cx
         self._left: dict[tuple[str, str], list[str]] = {}
+        self._uses: dict[Value, int] = {}
+        """How many uses of a const there are, so that one that a thousand folded ops use is counted once."""
 
     def run(self, block: Block) -> int:
         if self._opset is None:
@@ -92,7 +95,7 @@ class _Sweep:
             return self._leave(op, "the shape of its result is not known beforehand")
         if any(value.type is not kind and value.is_output for value, kind in zip(op.outputs, types, strict=True)):
             return self._leave(op, "it is returned, and would be declared as another type than now")
-        if sum(map(_nbytes, types)) - _freed(op) > self._max_bytes:
+        if sum(map(_nbytes, types)) - self._freed(op) > self._max_bytes:
             return self._leave(op, f"its result is more than {self._max_bytes} bytes larger than the constants that go with it")
         operands = _operands(op)
         try:
@@ -108,8 +111,21 @@ class _Sweep:
             if value.is_used:
                 value.type = kind
                 tensors[value] = ArrayTensor(_owned(result), kind.dtype)
+        for value, count in _own_uses(op).items():
+            if value in self._uses:
+                self._uses[value] -= count
         self._cx.made(*by_consts(op, tensors), sources=(op,))
         return 1
+
+    def _freed(self, op: Op) -> int:
+        """The bytes of the constants that go with an op: its literals, and the consts that nobody else uses."""
+        freed = 0
+        for value, count in _own_uses(op).items():
+            if value not in self._uses:
+                self._uses[value] = len(value.uses)
+            if self._uses[value] == count and constant_of(value) is not None:  # of what is no constant only the shape is read
+                freed += _nbytes(value.type)
+        return freed + sum(_nbytes(operand.type) for held in op.operands.values() for operand in held if isinstance(operand, Const))
 
     def _leave(self, op: Op, reason: str) -> int:
         self._left.setdefault((op.op_type, reason), []).append(op.name)
@@ -162,15 +178,8 @@ def _nbytes(kind: Type) -> int:
     return packed_size(kind.numel or 0, kind.dtype.bits) if isinstance(kind, TensorType) else 0
 
 
-def _freed(op: Op) -> int:
-    """The bytes of the constants that go with an op: its literals, and the consts that nobody else uses."""
-    shape_only = SHAPE_ONLY.get(op.op_type, frozenset())
-    freed: dict[int, int] = {}
-    for parameter, held in op.operands.items():
-        for operand in held:
-            if parameter not in shape_only and (isinstance(operand, Const) or all(user is op for user, _, _ in operand.uses)):
-                freed[id(operand)] = _nbytes(operand.type)
-    return sum(freed.values())
+def _own_uses(op: Op) -> Counter[Value]:
+    return Counter(operand for held in op.operands.values() for operand in held if isinstance(operand, Value))
 
 
 def _operands(op: Op) -> Mapping[str, Arrays]:

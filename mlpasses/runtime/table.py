@@ -88,6 +88,8 @@ def _truths(array: Array) -> tuple[bool, ...]:
 
 
 def _same(array: Array) -> Array:
+    if array.dtype.kind == "O":
+        raise EvaluationError("it is of strings, and no evaluator computes with them")
     return array
 
 
@@ -138,16 +140,13 @@ class Evaluator:
             parameter = parameters.get(name)
             if parameter is None:
                 raise EvaluationError(f"it has no parameter {name}; it has {', '.join(parameters)}")
-            if parameter.variadic:
-                if held:
-                    arguments[name] = tuple(map(parameter.convert, held))
-            elif len(held) == 1:
+            if len(held) > 1 and not parameter.variadic:
+                raise EvaluationError(f"{name} takes one operand, not {len(held)}")
+            if held:
                 try:
-                    arguments[name] = parameter.convert(held[0])
+                    arguments[name] = tuple(map(parameter.convert, held)) if parameter.variadic else parameter.convert(held[0])
                 except EvaluationError as error:
                     raise EvaluationError(f"{name}: {error}") from None
-            elif held:
-                raise EvaluationError(f"{name} takes one operand, not {len(held)}")
         missing = [parameter.name for parameter in parameters.values() if parameter.required and parameter.name not in arguments]
         if missing:
             raise EvaluationError(f"its parameter {missing[0]} is missing")
@@ -160,7 +159,8 @@ class Evaluator:
             raise EvaluationError("its result does not fit into memory") from None
         except (ValueError, IndexError, TypeError, OverflowError, ArithmeticError) as error:
             raise EvaluationError(f"its operands do not fit together: {error}") from error
-        return results if isinstance(results, tuple) else (results,)
+        several = results if isinstance(results, tuple) else (results,)
+        return tuple([result if isinstance(result, np.ndarray) else np.asarray(result) for result in several])  # NumPy may yield a scalar
 
 
 @cache

@@ -7,14 +7,18 @@ from textwrap import dedent
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
-from ir.builder import FunctionBuilder, build_program
+from ir.builder import Builder, FunctionBuilder, build_program
 from ir.const import Const
-from ir.core import Block, Function, Op, Program
+from ir.core import Block, Function, Op, Program, Value
 from ir.diagnostics import MLPassesError
 from ir.opset import IOS18
+from ir.tensors import Array
 from ir.text import parse_fragment, print_program
-from ir.types import FP16, TensorType
+from ir.types import BOOL, FP16, TensorType
 from ir.verify import specification, structure
 from mlpasses.cleanup.fold import FoldConstants
 from mlpasses.context import Context
@@ -354,3 +358,70 @@ def test_a_long_chain_takes_linear_time() -> None:
         return lambda: FoldConstants().apply(program, Context())
 
     assert grows_linearly(fold)
+
+
+def test_a_const_of_many_folded_ops_takes_linear_time() -> None:
+    kind = TensorType(FP16, (4,))
+
+    def fold(count: int) -> Callable[[], object]:
+        program = Program([Function("main", [("x", kind)], "CoreML8")])
+        body = Block()
+        program.main.add_block("CoreML8", body)
+        shared = Op("const", {}, [("v", kind)], {"val": Const.of(np.ones(4, np.float16))})
+        body.append(shared)
+        for index in range(count):
+            body.append(Op("relu", {"x": shared.output}, [(f"v{index}", kind)]))
+            assert body.last is not None
+            body.append(Op("add", {"x": program.main.inputs[0], "y": body.last.output}, [(f"y{index}", kind)]))
+        assert body.last is not None
+        body.set_outputs([body.last.output])
+        return lambda: FoldConstants().apply(program, Context())
+
+    assert grows_linearly(fold, 100)
+
+
+UNARY = ("abs", "exp", "relu", "sigmoid", "square", "tanh")
+BINARY = ("add", "maximum", "mul", "sub")
+
+
+@st.composite
+def programs(draw: st.DrawFn) -> Program:
+    """Arithmetic on an input, consts and literals, in any mixture, some of it in a conditional."""
+    with FunctionBuilder("main", {"x": TensorType(FP16, (2, 3)), "p": TensorType(BOOL)}, IOS18) as f:
+        known: list[Value] = [f.inputs["x"]]
+
+        def grow(builder: Builder, values: list[Value]) -> list[Value]:
+            values = list(values)
+            for _ in range(draw(st.integers(1, 5))):
+                if draw(st.booleans()):
+                    values.append(builder.const(draw(NUMBERS)))
+                elif draw(st.booleans()):
+                    values.append(builder.op(draw(st.sampled_from(UNARY)), x=draw(st.sampled_from(values))).output)
+                else:
+                    operands = [draw(st.one_of(st.sampled_from(values), NUMBERS.map(Const.of))) for _ in range(2)]
+                    values.append(builder.op(draw(st.sampled_from(BINARY)), x=operands[0], y=operands[1]).output)
+            return values
+
+        known = grow(f, known)
+        with f.nested() as yes, f.nested() as no:
+            for block in (yes, no):
+                block.outputs(grow(block, known)[-1])
+        known.append(f.op("cond", pred=f.inputs["p"], blocks=[yes, no], type=TensorType(FP16, (2, 3))).output)
+        known = grow(f, known)
+        f.outputs(*known[-3:])
+    return build_program(f)
+
+
+NUMBERS = hnp.arrays(np.float16, st.just((2, 3)), elements=st.floats(-4, 4, width=16))
+
+
+@settings(max_examples=60, deadline=None)
+@given(programs(), NUMBERS, st.booleans())
+def test_any_program_means_the_same(program: Program, x: Array, p: bool) -> None:
+    result = run(program, FoldConstants()).program
+    inputs = {"x": x, "p": np.array(p)}
+    before, after = execute(program, inputs), execute(result, inputs)
+    assert list(before) == list(after)
+    for name, array in before.items():
+        assert np.array_equal(array, after[name], equal_nan=True)
+    assert FoldConstants().apply(result, Context()) == 0

@@ -114,6 +114,10 @@ class TestErrors:
     def test_an_operand_of_another_kind_is_named(self) -> None:
         assert error_of(op_of("softmax"), x=x(1, 2), axis=x(0.5)) == "softmax y: axis: it has to be an integer, and is float32[1]"
 
+    def test_strings_are_not_computed_with(self) -> None:
+        message = "logical_not y: x: it is of strings, and no evaluator computes with them"
+        assert error_of(op_of("logical_not"), x=np.array(["add"], object)) == message
+
     def test_a_detached_op_without_an_opset(self) -> None:
         with pytest.raises(EvaluationError, match="it is not known which opset it is written for"):
             evaluate_op(op_of("relu"), {"x": (x(1, 2),)})
