@@ -10,6 +10,7 @@ from mlpasses.cleanup.casts import MergeCasts
 from mlpasses.cleanup.cse import CommonSubexpressions
 from mlpasses.cleanup.dce import DeadCode
 from mlpasses.cleanup.dedupe import DeduplicateConsts
+from mlpasses.cleanup.fold import FoldConstants
 from mlpasses.cleanup.names import SanitizeNames
 from mlpasses.cleanup.noops import RemoveNoops
 from mlpasses.cleanup.reshapes import MergeReshapes
@@ -24,6 +25,7 @@ FIRST: Final = (SanitizeNames(), SortTopologically())
 
 ROUND: Final = Pipeline(
     DeadCode(),  # first, so that nothing is done to what nobody needs
+    FoldConstants(),  # before the rules, which look at constants
     RemoveNoops(),
     MergeCasts(),
     MergeTransposes(),
@@ -37,7 +39,7 @@ ROUND: Final = Pipeline(
 
 @frozen
 class Cleanup(Composite):
-    """Removes dead and double code, ops without effect, chains of casts, transposes and reshapes, and double constants.
+    """Removes dead and double code, constant and idle ops, chains of casts, transposes and reshapes, and double constants.
 
     The passes of `parts()`, to a fixed point: run again, it changes nothing. What functions take and return stays as it is, in names, types
     and order, and no byte of a weight changes.
@@ -46,7 +48,10 @@ class Cleanup(Composite):
     limit: ClassVar[int] = 10
 
     def drive(self, step: Step, context: Context) -> int:
-        return sum(step(each) for each in self.parts())
+        before = len(context.notes)
+        changes = sum(step(each) for each in self.parts())
+        context.notes[before:] = dict.fromkeys(context.notes[before:])  # each round finds the same to be left alone, and once is enough
+        return changes
 
     def parts(self) -> tuple[Pass, ...]:
         return (*FIRST, Repeat(ROUND, limit=self.limit))

@@ -16,6 +16,8 @@ def forwarded(m: Match, x: Operand | Constant) -> Operand | Failure:
     parameter takes one.
     """
     value = x.operand if isinstance(x, Constant) else x
+    if len(m.root.outputs) != 1:
+        return m.fail("{} has {} results", m.root, len(m.root.outputs))
     if not isinstance(value.type, TensorType):
         return m.fail("{} is no tensor, and a copy of a list or state is not the same one", value)
     source = value.op if isinstance(value, Value) else None
@@ -31,7 +33,13 @@ def forwarded(m: Match, x: Operand | Constant) -> Operand | Failure:
     return value
 
 
-def same_order(a: Type, b: Type) -> bool:
+def result_type(m: Match) -> Type | None:
+    """The type of the only result of the root; None where it has, against its row in the op tables, none or several."""
+    outputs = m.root.outputs
+    return outputs[0].type if len(outputs) == 1 else None
+
+
+def same_order(a: Type, b: Type | None) -> bool:
     """Whether a tensor of type `a` whose elements are given the shape of `b`, in their order, is unchanged.
 
     It is if the shapes are equal and at most one dimension is unknown: that one is what the number of elements leaves.
@@ -42,7 +50,7 @@ def same_order(a: Type, b: Type) -> bool:
     return unknown == 0 or (unknown == 1 and 0 not in a.shape)
 
 
-def same_shape(a: Type, b: Type) -> bool:
+def same_shape(a: Type, b: Type | None) -> bool:
     """Whether two types have one shape, all of whose dimensions are known."""
     return isinstance(a, TensorType) and isinstance(b, TensorType) and a.is_static and b.is_static and a.shape == b.shape
 

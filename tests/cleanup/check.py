@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from textwrap import dedent
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ir.core import Block, Function, Op, Program, Value, constant_of
+from ir.core import Function, Op, Program
 from ir.opset import IOS18, Opset
 from ir.text import parse_fragment, print_program
-from ir.types import TensorType, Type
+from ir.types import StateType, TensorType, Type
 from mlpasses.manager import Result, run
 from mlpasses.passes import Pass
-from mlpasses.runtime.table import evaluate_op
+from mlpasses.runtime.execute import execute
 
 Array = npt.NDArray[Any]
-Values = dict[Value, Array]
 
 UNKNOWN_SIZE = 3
 """What stands for an unknown dimension of an input."""
@@ -62,12 +60,22 @@ def interface(program: Program) -> dict[str, Any]:
 
 
 def check_meaning(one: Program, other: Program, runs: int = 2) -> None:
-    """Two programs of one interface yield the same for the same inputs, to the last bit (of which NaN has one)."""
+    """Two programs of one interface yield the same for the same inputs and states, to the last bit (of which NaN has one)."""
     for function, counterpart in zip(one.all_functions(), other.all_functions(), strict=True):
         for seed in range(runs):
-            given = inputs(function, seed)
-            for value, expected, found in zip(function.outputs, evaluate(function, given), evaluate(counterpart, given), strict=True):
-                assert same(expected, found), f"%{value.name} was {expected}, and is {found}"
+            for name, (expected, found) in outcomes(function, counterpart, seed).items():
+                assert same(expected, found), f"%{name} was {expected}, and is {found}"
+
+
+def outcomes(one: Function, other: Function, seed: int) -> dict[str, tuple[Array, Array]]:
+    """The outputs and the states of two functions, by name, after they were run on the same random numbers."""
+    rng = np.random.default_rng(seed)
+    given = {value.name: drawn(value.type, rng) for value in one.inputs if not isinstance(value.type, StateType)}
+    states = {value.name: drawn(value.type.wrapped, rng) for value in one.inputs if isinstance(value.type, StateType)}
+    left = [dict(states), dict(states)]
+    results = [execute(function, given, states=after) for function, after in zip((one, other), left, strict=True)]
+    assert list(results[0]) == list(results[1])
+    return {name: (expected, {**results[1], **left[1]}[name]) for name, expected in {**results[0], **left[0]}.items()}
 
 
 def same(one: Array, other: Array) -> bool:
@@ -76,11 +84,6 @@ def same(one: Array, other: Array) -> bool:
     if one.dtype.kind != "f":
         return bool(np.array_equal(one, other))
     return bool(np.array_equal(one, other, equal_nan=True) and np.array_equal(np.signbit(one)[one == 0], np.signbit(other)[other == 0]))
-
-
-def inputs(function: Function, seed: int) -> dict[str, Array]:
-    rng = np.random.default_rng(seed)
-    return {value.name: drawn(value.type, rng) for value in function.inputs}
 
 
 def drawn(kind: Type, rng: np.random.Generator) -> Array:
@@ -94,30 +97,6 @@ def drawn(kind: Type, rng: np.random.Generator) -> Array:
     numbers = np.where(rng.integers(0, 3, shape) == 0, rng.choice(ODD, shape), rng.normal(size=shape))
     with np.errstate(all="ignore"):
         return np.asarray(numbers.astype(kind.dtype.numpy))
-
-
-def evaluate(function: Function, given: Mapping[str, Array]) -> list[Array]:
-    """What the active specialization of a function yields."""
-    known: Values = {value: given[value.name] for value in function.inputs}
-    return _block(function.body, known)
-
-
-def _block(block: Block, known: Values) -> list[Array]:
-    for op in block:
-        if op.op_type == "cond":
-            taken = op.blocks[0] if _array(op["pred"], known).item() else op.blocks[1]
-            results = tuple(_block(taken, known))
-        elif op.op_type == "const":
-            continue
-        else:
-            results = evaluate_op(op, {name: tuple(_array(each, known) for each in held) for name, held in op.operands.items()})
-        known.update(zip(op.outputs, results, strict=True))
-    return [_array(value, known) for value in block.outputs]
-
-
-def _array(operand: Any, known: Values) -> Array:
-    literal = constant_of(operand)
-    return known[operand] if literal is None else literal.numpy()
 
 
 def kinds(program: Program) -> list[str]:
