@@ -125,7 +125,7 @@ class Explainer:
             for each in leaf.each():
                 if not any(each.find(self.table.index("name"))):
                     message = f"no {self.table.noun} matches {each!r}, a part of {rule.filter!r}"
-                    yield Finding("unmatched", message, index, place(self.rules, index, leaf), self._hint(self._of_names, each))
+                    yield Finding("unmatched", message, index, place(self.rules, index, each), self._hint(self._of_names, each))
 
     def _hint(self, reasons: Callable[..., list[str]], *about: Any) -> str:
         searched = f"{plural(len(self.table.subjects), self.table.noun)} searched"

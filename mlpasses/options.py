@@ -1,6 +1,7 @@
 """The options of a pass: the fields of its class, with their types in words, their defaults and their docstrings.
 
-A pass whose one field is a config (`QuantizeWeights.config: Quantize`) has the config's fields as its options.
+A pass whose one field is a config has the config's fields as its options; so has one that takes rules, for the lone config that is for
+everything.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import attrs
-from attrs import evolve, frozen
+from attrs import frozen
 
 from ir.opset import Opset
 from ir.types import DType
@@ -25,6 +26,7 @@ from mlpasses.errors import ConfigError
 from mlpasses.passes import Pass
 from mlpasses.pipeline import Pipeline
 from mlpasses.rules import Rules
+from mlpasses.select import Filter
 
 
 @frozen
@@ -75,26 +77,36 @@ def options_of(kind: type) -> list[Option]:
     ]
 
 
-def config_of(kind: type[Pass]) -> Option | None:
-    """The option of a pass that is a config and its only one; None where there is none."""
-    options = options_of(kind)
-    if len(options) != 1:
+def rules_option(kind: type[Pass]) -> Option | None:
+    """The option of a pass that is rules over the configs it names (`configs`); None where there is none."""
+    if not getattr(kind, "configs", ()):
         return None
-    configs: tuple[type, ...] = getattr(kind, "configs", ())
-    if options[0].type is Rules and configs:
-        return evolve(options[0], type=configs[0])
-    return options[0] if is_config(options[0].type) else None
+    return next((option for option in options_of(kind) if option.type is Rules), None)
+
+
+def own_options(kind: type[Pass]) -> list[Option]:
+    """The options of a pass beside its rules."""
+    return [option for option in options_of(kind) if option.type is not Rules]
+
+
+def config_of(kind: type[Pass]) -> Option | None:
+    """The option of a pass that is a config and its only one; None where there is none, or where the pass takes rules."""
+    options = options_of(kind)
+    return options[0] if len(options) == 1 and is_config(options[0].type) else None
 
 
 def options_class(kind: type[Pass]) -> type:
-    """The class whose fields the options of a pass are: its config's, or its own."""
-    config = config_of(kind)
-    return kind if config is None else config.type
+    """The class whose fields the options of a pass are: its config's, the first of those that its rules may hold, or its own."""
+    if rules_option(kind) is not None:
+        config: type = getattr(kind, "configs")[0]  # noqa: B009 - only passes with rules have it
+        return config
+    found = config_of(kind)
+    return kind if found is None else found.type
 
 
 def is_config(kind: object) -> bool:
     """Whether a type is a class of options: one of attrs that has no word of its own."""
-    return isinstance(kind, type) and attrs.has(kind) and kind not in (DType, Opset, Rules) and not issubclass(kind, Pass)
+    return isinstance(kind, type) and attrs.has(kind) and kind not in (DType, Opset, Rules) and not issubclass(kind, Pass | Filter)
 
 
 def type_words(kind: Any) -> str:
@@ -110,6 +122,8 @@ def type_words(kind: Any) -> str:
         return _either([type_words(arg) for arg in args if not (arg is int and float in args)])
     if kind in WORDS:
         return WORDS[kind]
+    if isinstance(kind, type) and issubclass(kind, Filter):
+        return "a filter, such as {op_type: conv}"
     if is_config(kind):
         return f"the options of {kind.__name__}"
     if isinstance(origin, type) and issubclass(origin, Mapping):
@@ -165,7 +179,8 @@ WORDS: Final[dict[Any, str]] = {
     Path: "a path",
     DType: "an element type, such as int8",
     Opset: "a target, such as iOS18",
-    Pass: "a pass",
+    Pass: "a pass, or a list of passes",
+    Rules: "rules",
     Pipeline: "a list of passes",
 }
 """Types that have a word of their own."""

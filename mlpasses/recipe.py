@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Final
 
 from mlpasses.errors import RecipeError
+from mlpasses.faults import Faults
 from mlpasses.options import options_class, options_of
 from mlpasses.passes import Pass
 from mlpasses.pipeline import Pipeline
 from mlpasses.registry import pass_class, suggest
-from mlpasses.structuring import Faults, structure_passes, unstructure_pass
+from mlpasses.structuring import structure_passes, unstructure_pass
 from mlpasses.yamltree import MAX_BYTES, Block, Mark, Node, dump, located, parse
 
 VERSION: Final = 1
@@ -85,7 +86,7 @@ def pipeline_of(entries: Sequence[Node], overrides: Iterable[str] = ()) -> Pipel
         entries = _set(entries, setting)
     root = Node(Mark("<recipe>"), tuple(entries))
     try:
-        return structure_passes(root.plain())
+        return structure_passes(root.plain(("passes",)))
     except Faults as error:
         places = [(root.key_at if fault.at_key else root.at)(fault.path) for fault in error.faults]
         found = sorted(zip(places, error.faults, strict=True), key=lambda each: (each[0].line, each[0].column))

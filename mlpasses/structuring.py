@@ -4,63 +4,45 @@ The options of a pass are the fields of its class. A pass whose one field is a c
 
     quantize-weights: {dtype: int8}    ⇄    QuantizeWeights(Quantize(dtype="int8"))
 
-and a lone value is the first field:
+a pass that takes rules has either such a lone config, which is for everything, or `rules`, `default` and `conflicts` (see
+`mlpasses.rule_data`), and a lone value is the first field:
 
     raise-opset: iOS18                 ⇄    RaiseOpset("iOS18")
 
-Types are taken at their word: text is no number, 1.5 is no whole number, and a key that names no option is refused.
+Where a pass is wanted, a list is a pipeline. Types are taken at their word: text is no number, 1.5 is no whole number, and a key that
+names no option is refused.
 """
 
 from __future__ import annotations
 
 import enum
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path as FilePath
 from typing import Any, Final, Literal, Union, get_args, get_origin
 
 import attrs
 import cattrs
-from attrs import frozen
-from cattrs.errors import AttributeValidationNote, ClassValidationError, IterableValidationError
+from cattrs.errors import ClassValidationError, IterableValidationError
 from cattrs.gen import make_dict_unstructure_fn
 
-from ir.diagnostics import MLPassesError
 from ir.opset import Opset, opset_of_target
 from ir.types import DTYPE_BY_NAME, DType
 from mlpasses.errors import ConfigError
-from mlpasses.options import config_of, is_config, options_class, options_of, show, type_words
-from mlpasses.passes import Pass
+from mlpasses.faults import Fault, Faults, faults_of, raise_faults
+from mlpasses.filter_data import filter_data, filter_of
+from mlpasses.options import config_of, is_config, options_class, options_of, own_options, rules_option, show, type_words
+from mlpasses.passes import Pass, kebab
 from mlpasses.pipeline import Pipeline
 from mlpasses.registry import pass_class, suggest
+from mlpasses.rule_data import RULE_KEYS, Outcomes, is_default, rules_data, rules_of
 from mlpasses.rules import Rules
-from mlpasses.select import everything
-from mlpasses.yamltree import Block, Path
+from mlpasses.select import Filter
+from mlpasses.yamltree import Block
 
 NOTHING: Final = object()
 """In place of options: a pass was given by its name alone."""
-
-
-@frozen
-class Fault:
-    """One thing that is wrong with options: what, where below them, and the nearest fix. `at_key`: it is the key that is wrong."""
-
-    message: str
-    path: Path = ()
-    hint: str = ""
-    at_key: bool = False
-
-    def below(self, *steps: str | int) -> Fault:
-        return attrs.evolve(self, path=(*steps, *self.path))
-
-
-class Faults(Exception):  # noqa: N818 - what is raised is a collection
-    """All that is wrong with a piece of data. Caught in this module and in `mlpasses.recipe`; users see a `RecipeError`."""
-
-    def __init__(self, *faults: Fault) -> None:
-        super().__init__("; ".join(fault.message for fault in faults))
-        self.faults = faults
 
 
 def structure_passes(data: Any) -> Pipeline:
@@ -90,52 +72,55 @@ def unstructure_pass(each: Pass) -> Any:
         return Block({each.name: [unstructure_pass(inner) for inner in each]})
     if each == _by_default(type(each)):
         return each.name
+    if rules_option(type(each)) is not None:
+        return Block({each.name: _ruled_data(each)})
     config = config_of(type(each))
-    value = each if config is None else _lone_config(getattr(each, config.field))
-    plain = _unstructure_hook(type(value))(value)
+    value = each if config is None else getattr(each, config.field)
+    plain = _plain_options(value)
     options = options_of(type(each))
     if config is None and len(options) == 1 and not isinstance(plain[options[0].name], Mapping | None):
         return Block({each.name: plain[options[0].name]})
     return Block({each.name: plain})
 
 
-def _lone_config(held: Any) -> Any:
-    """The config that a pass has; the one that is for everything where it has rules."""
-    if not isinstance(held, Rules):
-        return held
-    if len(held) == 1 and held[0].filter == everything and not held[0].skips:
-        return held[0].config
-    raise ConfigError(f"no recipe can state these rules yet: {held!r}")
+def _plain_options(value: Any) -> dict[str, Any]:
+    """The options of a pass or config as plain data, those at their default left out."""
+    plain: dict[str, Any] = _unstructure_hook(type(value))(value)
+    return plain
+
+
+def _ruled_data(each: Pass) -> dict[str, Any]:
+    """The options of a pass that takes rules."""
+    kind = type(each)
+    option = rules_option(kind)
+    assert option is not None
+    configs, own = _configs(kind), _plain_options(each)
+    rules: Rules | None = own.pop(option.name, None)
+    if rules is None:  # they are the default
+        return own
+    if len(rules) == 1 and is_default(rules[0]) and type(rules[0].config) is configs[0] and rules.conflicts == "strictest":
+        lone = _plain_options(rules[0].config)
+        clash = {o.name for o in options_of(configs[0])} & {o.name for o in own_options(kind)}
+        if not clash and (lone or not own):
+            return {**lone, **own}
+    return Block({**rules_data(rules, configs, _plain_options), **own})
+
+
+def _configs(kind: type[Pass]) -> tuple[type, ...]:
+    found: tuple[type, ...] = getattr(kind, "configs", ())
+    return found
 
 
 def as_plain(value: Any) -> Any:
     """The value of an option as plain data."""
-    return unstructure_pass(value) if isinstance(value, Pass) else _converter().unstructure(value)
+    if isinstance(value, Pass):
+        return _inner_data(value)
+    return filter_data(value) if isinstance(value, Filter) else _converter().unstructure(value)
 
 
-def faults_of(error: Exception, path: Path = ()) -> Iterator[Fault]:
-    """Everything that went wrong in a conversion, one fault each."""
-    if isinstance(error, Faults):
-        yield from (fault.below(*path) for fault in error.faults)
-    elif isinstance(error, ClassValidationError | IterableValidationError):  # of a type that only cattrs knows
-        placed, others = error.group_exceptions()
-        for inner, note in placed:
-            yield from faults_of(inner, (*path, note.name if isinstance(note, AttributeValidationNote) else note.index))
-        for inner in others:
-            yield from faults_of(inner, path)
-    else:
-        yield Fault(_sentence(error), (*path, *_named_field(error)))
-
-
-def _sentence(error: Exception) -> str:
-    """What an exception says. Those of attrs' validators hold the sentence, then the field, its bounds and the value."""
-    if isinstance(error, MLPassesError) or not error.args:
-        return str(error) or type(error).__name__
-    return str(error.args[0])
-
-
-def _named_field(error: Exception) -> Path:
-    return tuple(argument.alias or argument.name for argument in error.args[1:2] if isinstance(argument, attrs.Attribute))
+def _inner_data(each: Pass) -> Any:
+    """A pass as the option of another: a pipeline is the list of its passes."""
+    return [unstructure_pass(inner) for inner in each] if type(each) is Pipeline else unstructure_pass(each)
 
 
 @cache
@@ -153,7 +138,12 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook_factory(is_config, _config_hook)
     converter.register_structure_hook_factory(_is_pass, _pass_hook)
     converter.register_unstructure_hook_factory(attrs.has, _unstructure_hook)
-    converter.register_unstructure_hook_factory(_is_pass, lambda _: unstructure_pass)
+    converter.register_unstructure_hook_factory(_is_pass, lambda _: _inner_data)
+    converter.register_structure_hook(Rules, lambda data, _: _as_they_are(data))
+    converter.register_unstructure_hook(Rules, lambda rules: rules)
+    converter.register_structure_hook_factory(_is_filter, lambda _: lambda data, _: filter_of(data))
+    converter.register_unstructure_hook_factory(_is_filter, lambda _: filter_data)
+    converter.register_structure_hook_func(lambda kind: kind is Any, lambda data, _: _bare(data))
     converter.register_structure_hook_factory(_is_union, _union_hook)
     converter.register_structure_hook_factory(_is_choice, _choice_hook)
     converter.register_structure_hook_factory(_is_sequence, _sequence_hook)
@@ -200,6 +190,24 @@ def _by_name(data: Any, known: Mapping[str, Any], what: str) -> Any:
     return known[data]
 
 
+def _as_they_are(data: Any) -> Rules:
+    """Rules are made where the pass is known that they are for."""
+    if not isinstance(data, Rules):
+        raise ConfigError("no recipe can state these rules: their pass does not say which configs they may hold (`configs`)")
+    return data
+
+
+def _is_filter(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Filter)
+
+
+def _bare(data: Any) -> Any:
+    """Plain data that has forgotten where it stood."""
+    if isinstance(data, Mapping):
+        return {key: _bare(value) for key, value in data.items()}
+    return [_bare(value) for value in data] if isinstance(data, list) else data
+
+
 def _config_hook(kind: type) -> Hook:
     def structure(data: Any, _: Any) -> Any:
         if not isinstance(data, Mapping):
@@ -209,11 +217,12 @@ def _config_hook(kind: type) -> Hook:
     return structure
 
 
-def _made(kind: type, given: Mapping[str, Any], title: str) -> Any:
-    """An instance of a class of options; `title` is what complaints call it."""
+def _made(kind: type, given: Mapping[str, Any], title: str, beside: Sequence[str] = ()) -> Any:
+    """An instance of a class of options; `title` is what complaints call it, `beside` are options that it stands next to."""
     options = {option.name: option for option in options_of(kind)}
+    known = [*options, *beside]
     faults = [
-        Fault(f"{title} has no option {key!r}", (key,), suggest(key, options) if options else f"{title} takes no options", at_key=True)
+        Fault(f"{title} has no option {key!r}", (key,), suggest(key, known) if known else f"{title} takes no options", at_key=True)
         for key in given
         if key not in options
     ]
@@ -247,6 +256,8 @@ def _pass_hook(expected: type[Pass]) -> Hook:
         return _pipeline
 
     def structure(data: Any, _: Any) -> Pass:
+        if isinstance(data, list) and issubclass(Pipeline, expected):
+            return structure_passes(data)
         name, options = _entry(data)
         path = (name,) if options is not NOTHING else ()
         try:
@@ -287,14 +298,63 @@ def _entry(data: Any) -> tuple[str, Any]:
 
 def _pass(kind: type[Pass], options: Any) -> Pass:
     if issubclass(kind, Pipeline):
-        return structure_passes([] if options in (NOTHING, None) else options)
+        return kind(*structure_passes([] if options in (NOTHING, None) else options))
     if options is NOTHING or options is None:
         made: Pass = _made(kind, {}, kind.name)
         return made
+    if rules_option(kind) is not None:
+        return _ruled(kind, options)
     config = config_of(kind)
     target = options_class(kind)
     value = _made(target, options, kind.name) if isinstance(options, Mapping) else _lone(target, options, kind.name)
     return value if config is None else _made_of(kind, config.name, value)
+
+
+def _ruled(kind: type[Pass], given: Any) -> Pass:
+    """A pass that takes rules, from a lone config's options or from rules, beside the options of its own."""
+    option = rules_option(kind)
+    assert option is not None
+    configs = _configs(kind)
+    if not isinstance(given, Mapping):
+        return _made_of(kind, option.name, Rules(_lone(configs[0], given, kind.name)))
+    names = [each.name for each in own_options(kind)]
+    own = {key: given[key] for key in given if key in names}
+    rest = {key: given[key] for key in given if key not in names and key not in RULE_KEYS}
+    faults: list[Fault] = []
+    rules: Rules | None = None
+    try:
+        if any(key in RULE_KEYS for key in given):
+            raise_faults([_beside_rules(key, kind) for key in rest])
+            rules = rules_of(given, Outcomes.of(configs, _config))
+        elif rest or not own:
+            rules = Rules(_made(configs[0], rest, kind.name, [*names, *RULE_KEYS]))
+    except Exception as error:
+        faults.extend(faults_of(error))
+    try:
+        made: Pass = _made(kind, own if rules is None else {option.name: rules, **own}, kind.name)
+    except Faults as error:
+        faults.extend(error.faults)
+    raise_faults(faults)
+    return made
+
+
+def _beside_rules(key: str, kind: type[Pass]) -> Fault:
+    """An option that stands beside rules and is none of the pass' own."""
+    config = _configs(kind)[0]
+    known = [*(each.name for each in own_options(kind)), *RULE_KEYS]
+    if any(each.name == key for each in options_of(config)):
+        name = kebab(config.__name__)
+        hint = f"what is for all that no rule takes is the default: default: {{{name}: {{{key}: …}}}}"
+    else:
+        hint = suggest(key, known)
+    return Fault(f"{kind.name} has no option {key!r} beside rules", (key,), hint, at_key=True)
+
+
+def _config(kind: type, given: Any, title: str) -> Any:
+    """A config in a rule: its options, nothing for the defaults, or a lone value for its first option."""
+    if given is None:
+        return _made(kind, {}, title)
+    return _made(kind, given, title) if isinstance(given, Mapping) else _lone(kind, given, title)
 
 
 def _lone(kind: type, value: Any, title: str) -> Any:

@@ -49,12 +49,12 @@ class Node:
     size: int = 1
     """Nodes in it, itself included."""
 
-    def plain(self) -> Any:
-        """The same in dictionaries and lists."""
+    def plain(self, path: Path = ()) -> Any:
+        """The same in dictionaries, which know where they stood, and lists. `path` leads to the node itself."""
         if isinstance(self.data, dict):
-            return {key: node.plain() for key, node in self.data.items()}
+            return Placed({key: node.plain((*path, key)) for key, node in self.data.items()}, self, path)
         if isinstance(self.data, tuple):
-            return [node.plain() for node in self.data]
+            return [node.plain((*path, index)) for index, node in enumerate(self.data)]
         return self.data
 
     def at(self, path: Path) -> Mark:
@@ -82,6 +82,15 @@ class Node:
                 break
             node, rest = inner, rest[1:]
         return node, rest
+
+
+class Placed(dict[str, Any]):
+    """The plain form of a mapping, with the node that it was and the path that led there."""
+
+    def __init__(self, items: dict[str, Any], node: Node, path: Path) -> None:
+        super().__init__(items)
+        self.node = node
+        self.path = path
 
 
 def located(message: str, mark: Mark, path: Path = (), hint: str = "") -> str:
@@ -257,6 +266,10 @@ class Block(dict[str, Any]):
     """A mapping that `dump` writes in block style, whatever is in it."""
 
 
+class Flow(dict[str, Any]):
+    """A mapping that `dump` writes on one line, whatever is in it."""
+
+
 class _Dumper(yaml.SafeDumper):
     """Quotes what this module or YAML 1.1 would not read back as text; indents sequences."""
 
@@ -271,12 +284,17 @@ def _represent_block(dumper: yaml.SafeDumper, data: Block) -> yaml.Node:
     return dumper.represent_mapping("tag:yaml.org,2002:map", data, flow_style=False)
 
 
+def _represent_flow(dumper: yaml.SafeDumper, data: Flow) -> yaml.Node:
+    return dumper.represent_mapping("tag:yaml.org,2002:map", data, flow_style=True)
+
+
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
     """Double quotes for what needs escapes: PyYAML's choice of style loses line breaks of other kinds (U+0085) in keys."""
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"')
 
 
 _Dumper.add_representer(Block, _represent_block)
+_Dumper.add_representer(Flow, _represent_flow)
 _Dumper.add_representer(str, _represent_text)
 
 

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 from attrs import field, frozen, validators
@@ -18,6 +18,8 @@ from mlpasses import registry
 from mlpasses.context import Context
 from mlpasses.errors import ConfigError
 from mlpasses.passes import Pass, ProgramPass
+from mlpasses.rules import Rules, as_rules
+from mlpasses.select import Filter, nothing
 
 
 class Level(enum.Enum):
@@ -109,7 +111,30 @@ class Around(_DoesNothing):
     times: int = 2
 
 
-CLASSES = (ManyOptions, OneConfig, OneOption, NoOptions, Around)
+@frozen
+class Drop:
+    """Another config."""
+
+    share: float = 0.5
+
+
+@frozen
+class Compress(_DoesNothing):
+    """Takes rules over two configs, and an option of its own."""
+
+    rules: Rules = field(default=Rules(Scheme(nbits=2)), converter=as_rules)
+    configs: ClassVar[tuple[type, ...]] = (Scheme, Drop)
+    passes: int = 1
+
+
+@frozen
+class Keep(_DoesNothing):
+    """Takes a filter."""
+
+    keep: Filter = nothing
+
+
+CLASSES = (ManyOptions, OneConfig, OneOption, NoOptions, Around, Compress, Keep)
 
 
 @contextmanager

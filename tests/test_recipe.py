@@ -87,6 +87,12 @@ def test_pipelines_nest() -> None:
     assert only("pipeline: [no-options, one-option: x]") == Pipeline(NoOptions(), OneOption("x"))
 
 
+def test_a_list_is_a_pipeline_where_a_pass_is_wanted() -> None:
+    assert only("repeat: [no-options, one-option: x]") == Repeat(Pipeline(NoOptions(), OneOption("x")))
+    assert only("repeat: {body: [no-options], limit: 3}") == Repeat(Pipeline(NoOptions()), 3)
+    assert only("[no-options]") == Pipeline(NoOptions())
+
+
 def test_an_option_may_be_a_pass() -> None:
     assert only("around: {inner: {one-option: x}, times: 3}") == Around(OneOption("x"), 3)
 
@@ -299,7 +305,7 @@ def test_a_pass_with_anothers_name_cannot_be_dumped() -> None:
         ("around: {inner: nothing}", "there is no pass 'nothing'\n  --> r.yaml:3:21  passes[0].around.inner"),
         ("pipeline: [dead-cod]", "there is no pass 'dead-cod'\n  --> r.yaml:3:16  passes[0].pipeline[0]"),
         ("pipeline: 3", "expected a list of passes, found 3\n  --> r.yaml:3:15  passes[0].pipeline"),
-        ("[dead-code]", "expected the name of a pass, or a name with its options, found a list\n  --> r.yaml:3:5  passes[0]"),
+        ("[dead-cod]", "there is no pass 'dead-cod'\n  --> r.yaml:3:6  passes[0][0]"),
         ("3", "expected the name of a pass, or a name with its options, found 3"),
         ("{}", "expected the name of a pass, found an empty mapping"),
         ("raise-opset: 18", "expected text, found 18\n  --> r.yaml:3:18  passes[0].raise-opset"),

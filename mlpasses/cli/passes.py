@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -11,7 +12,6 @@ from mlpasses.cli.common import Settings, common_options
 
 if TYPE_CHECKING:
     from mlpasses.options import Option
-    from mlpasses.passes import Pass
     from mlpasses.registry import Entry
 
 
@@ -57,46 +57,58 @@ def _print_list(found: list[tuple[Entry, str]], settings: Settings) -> None:
 
 
 def _explain(name: str, settings: Settings) -> None:
-    from mlpasses.options import option_docs, options_class, options_of
+    from mlpasses.options import options_class, own_options, rules_option
+    from mlpasses.passes import kebab
     from mlpasses.registry import pass_class
 
     kind = pass_class(name)
-    options = options_of(options_class(kind))
-    docs = option_docs(options_class(kind))
+    configs: tuple[type, ...] = getattr(kind, "configs", ()) if rules_option(kind) is not None else ()
+    options = {kebab(config.__name__): _described(config) for config in configs}
+    own = _described(kind, own_options(kind)) if configs else _described(options_class(kind))
+    doc = inspect.cleandoc(kind.__doc__ or "")
     if settings.as_json:
-        settings.data(_as_data(kind, options, docs))
-    else:
-        settings.say(_as_text(kind, options, docs))
+        described = {"name": kind.name, "class": f"{kind.__module__}:{kind.__qualname__}", "doc": doc, "options": own}
+        settings.data({**described, "configs": options} if configs else described)
+        return
+    settings.say(f"{kind.name} ({kind.__module__}.{kind.__qualname__})\n\n{doc}\n")
+    if own or not configs:
+        settings.say("\n".join(["options:", *_as_text(own)]) if own else "It takes no options.")
+    for config, fields in options.items():
+        lone = "options, or " if config == next(iter(options)) else ""
+        settings.say("\n".join([f"{lone}{config}: {{…}} in a rule:", *_as_text(fields)]))
+    if configs:
+        settings.say(_RULES.format(config=next(iter(options))))
 
 
-def _as_data(kind: type[Pass], options: list[Option], docs: dict[str, str]) -> dict[str, Any]:
+_RULES: Final = """\
+rules:
+  rules: [{{op_type: conv, {config}: {{…}}}}, {{name: "*head*", skip: "the reason"}}]; the first that matches decides
+  default: {{{config}: {{…}}}} or {{skip: true}}, for what no rule matches
+  conflicts: strictest (the default), first, skip or error, where the uses of a weight come out differently"""
+
+
+def _described(kind: type, options: list[Option] | None = None) -> list[dict[str, Any]]:
+    """The options of a class, or those that are given, as plain data."""
+    from mlpasses.options import option_docs, options_of
     from mlpasses.structuring import as_plain
 
-    return {
-        "name": kind.name,
-        "class": f"{kind.__module__}:{kind.__qualname__}",
-        "doc": inspect.cleandoc(kind.__doc__ or ""),
-        "options": [
-            {
-                "name": option.name,
-                "accepts": option.accepts,
-                "required": option.required,
-                "default": as_plain(option.default_value),
-                "doc": docs.get(option.field, ""),
-            }
-            for option in options
-        ],
-    }
+    docs = option_docs(kind)
+    return [
+        {
+            "name": option.name,
+            "accepts": option.accepts,
+            "required": option.required,
+            "default": as_plain(option.default_value),
+            "doc": docs.get(option.field, ""),
+        }
+        for option in (options_of(kind) if options is None else options)
+    ]
 
 
-def _as_text(kind: type[Pass], options: list[Option], docs: dict[str, str]) -> str:
-    from mlpasses.structuring import as_plain
+def _as_text(options: list[dict[str, Any]]) -> Iterator[str]:
     from mlpasses.yamltree import dump_inline
 
-    parts = [f"{kind.name} ({kind.__module__}.{kind.__qualname__})", "", inspect.cleandoc(kind.__doc__ or "")]
-    parts += ["", "options:" if options else "It takes no options."]
     for option in options:
-        default = "required" if option.required else f"default {dump_inline(as_plain(option.default_value))}"
-        parts.append(f"  {option.name}: {option.accepts} ({default})")
-        parts += [f"      {line}".rstrip() for line in docs.get(option.field, "").splitlines()]
-    return "\n".join(parts)
+        default = "required" if option["required"] else f"default {dump_inline(option['default'])}"
+        yield f"  {option['name']}: {option['accepts']} ({default})"
+        yield from (f"      {line}".rstrip() for line in option["doc"].splitlines())

@@ -36,6 +36,20 @@ def test_passes_explains_the_options_of_a_config(run: Run) -> None:
     assert "dtype: int8 or uint8 (default int8)\n      The type of the integers." in text
 
 
+def test_passes_explains_rules(run: Run, golden: Callable[[str], None]) -> None:
+    with registered():
+        golden(run("passes", "compress").text)
+
+
+def test_passes_json_has_the_options_of_each_config(run: Run) -> None:
+    with registered():
+        data = json.loads(run("passes", "compress", "--json").out)
+    assert [option["name"] for option in data["options"]] == ["passes"]
+    assert {name: [option["name"] for option in options] for name, options in data["configs"].items()} == {
+        "scheme": ["nbits", "group", "mode"], "drop": ["share"],
+    }  # fmt: skip
+
+
 def test_passes_json_explains_one(run: Run) -> None:
     with registered():
         data = json.loads(run("passes", "one-config", "--json").out)
