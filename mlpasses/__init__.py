@@ -3,8 +3,13 @@
     import mlpasses as mp
 
     program = mp.load("Encoder.mlpackage")
-    result = mp.run(program, mp.Pipeline(mp.RaiseOpset("iOS18"), mp.QuantizeWeights()))
-    result.save("Encoder-w8.mlpackage")
+    pipeline = mp.Pipeline(
+        mp.RaiseOpset("iOS18"),
+        mp.QuantizeWeights(mp.Rules((mp.name("*lm_head*"), None), (mp.numel >= 65536, mp.Quantize()))),
+        mp.Cleanup(),
+    )
+    print(pipeline.plan(program))
+    mp.run(program, pipeline).save("Encoder-w8.mlpackage")
 
 Names are imported when they are first used (PEP 562): `import mlpasses` itself costs next to nothing.
 """
@@ -46,18 +51,37 @@ if TYPE_CHECKING:
     from mlpasses.manager import Result, run
     from mlpasses.passes import FunctionPass, Pass, ProgramPass
     from mlpasses.pipeline import Pipeline, Repeat
+    from mlpasses.plan import Plan
     from mlpasses.raising import RaiseOpset
     from mlpasses.recipe import dump_recipe, load_recipe
     from mlpasses.report import Note, Report, WeightRow
+    from mlpasses.rules import Rule, Rules, Skip
+    from mlpasses.select import (
+        Filter,
+        consumer,
+        dtype,
+        everything,
+        function,
+        matching_ops,
+        name,
+        nbytes,
+        nothing,
+        numel,
+        op_type,
+        opset,
+        param,
+        rank,
+    )
 
 __all__ = [
     "IOS15", "IOS16", "IOS17", "IOS18", "IOS26",
     "Cleanup", "CommonSubexpressions", "ConfigError", "Context", "DeadCode", "DecompressWeights", "DeduplicateConsts",
-    "EvaluationError", "FoldConstants", "FunctionPass", "InvalidProgramError", "MLPassesError", "MergeCasts", "MergeReshapes",
-    "MergeTransposes",
-    "MutationError", "Note", "Opset", "PackageError", "ParseError", "Pass", "PassError", "Pipeline", "Program", "ProgramPass",
-    "Quantize", "QuantizeWeights", "RaiseOpset", "RecipeError", "RemoveNoops", "Repeat", "Report", "Result", "SanitizeNames",
-    "SortTopologically", "UnsupportedModelError", "WeightRow", "__version__", "dump_recipe", "load", "load_recipe", "run",
+    "EvaluationError", "Filter", "FoldConstants", "FunctionPass", "InvalidProgramError", "MLPassesError", "MergeCasts", "MergeReshapes",
+    "MergeTransposes", "MutationError", "Note", "Opset", "PackageError", "ParseError", "Pass", "PassError", "Pipeline", "Plan",
+    "Program", "ProgramPass", "Quantize", "QuantizeWeights", "RaiseOpset", "RecipeError", "RemoveNoops", "Repeat", "Report", "Result",
+    "Rule", "Rules", "SanitizeNames", "Skip", "SortTopologically", "UnsupportedModelError", "WeightRow", "__version__",
+    "consumer", "dtype", "dump_recipe", "everything", "function", "load", "load_recipe", "matching_ops", "name", "nbytes", "nothing",
+    "numel", "op_type", "opset", "param", "rank", "run",
 ]  # fmt: skip
 
 _HOMES: Final = {
@@ -83,11 +107,17 @@ _HOMES: Final = {
     "mlpasses.context": ("Context",),
     "mlpasses.errors": ("ConfigError", "PassError", "RecipeError"),
     "mlpasses.manager": ("Result", "run"),
-    "mlpasses.raising": ("RaiseOpset",),
     "mlpasses.passes": ("FunctionPass", "Pass", "ProgramPass"),
     "mlpasses.pipeline": ("Pipeline", "Repeat"),
+    "mlpasses.plan": ("Plan",),
+    "mlpasses.raising": ("RaiseOpset",),
     "mlpasses.recipe": ("dump_recipe", "load_recipe"),
     "mlpasses.report": ("Note", "Report", "WeightRow"),
+    "mlpasses.rules": ("Rule", "Rules", "Skip"),
+    "mlpasses.select": (
+        "Filter", "consumer", "dtype", "everything", "function", "matching_ops", "name", "nbytes", "nothing", "numel", "op_type", "opset",
+        "param", "rank",
+    ),
 }  # fmt: skip
 """Where the public names live. The imports above say the same to type checkers; a test holds the two together."""
 

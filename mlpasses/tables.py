@@ -54,13 +54,14 @@ def plan_table(plan: Plan, *, rows: int | None = ROWS) -> str:
     if plan.rows:
         table = grid("weight", "op", "shape", ">before", ">after", ">bits", "scheme", "rule")
         several = len({row.pass_name for row in plan.rows}) > 1
+        places = len({row.where for row in plan.rows}) > 1
         order = sorted(range(len(plan.rows)), key=lambda index: -plan.rows[index].before)
         shown = plan.rows if rows is None else [plan.rows[index] for index in sorted(order[:rows])]
         for row in shown:
             scheme = row.scheme if row.skipped is None else f"skipped: {row.skipped}"
-            after = bytes_text(row.after) if row.least == row.after else f"{bytes_text(row.least)} – {bytes_text(row.after)} ({row.why})"
+            after = bytes_text(row.after) if row.least == row.after else f"{bytes_text(row.least)} – {bytes_text(row.after)}"
             table.add_row(
-                Text(row.name),
+                Text(f"{row.where}: {row.name}" if places else row.name),
                 Text(row.op_type),
                 shape_text(row.shape),
                 bytes_text(row.before),
@@ -69,13 +70,15 @@ def plan_table(plan: Plan, *, rows: int | None = ROWS) -> str:
                 Text(f"{row.pass_name}: {scheme}" if several else scheme),
                 Text(row.rule),
             )
-        count = len({row.name for row in plan.rows})
+        count = len({row.key for row in plan.rows})
         more = f", {len(plan.rows) - len(shown)} smaller ones not shown" if len(shown) < len(plan.rows) else ""
         table.show_footer = True
         totals = (f"{count} weight{'' if count == 1 else 's'}{more}", "", "", bytes_text(plan.before), bytes_text(plan.after), "", "", "")
         for column, text in zip(table.columns, totals, strict=True):
             column.footer = text
         parts.append(rendered(table))
+    reasons = dict.fromkeys((row.pass_name, row.why) for row in plan.rows if row.least != row.after)
+    parts += [f"note: {name}: sizes depend on the numbers: {why}" for name, why in reasons]
     parts += _notes([*plan.notes, *plan.unplanned], rows)
     parts += [f"error: {finding}" for finding in plan.findings]
     return "\n".join(parts) or "no weight would be looked at"
@@ -109,10 +112,11 @@ def _weights(report: Report, limit: int | None) -> str:
     table = grid("weight", "op", "shape", ">before", ">after", ">bits", ">SQNR", "")
     shown, rest = _largest(report.weights, limit)
     several = len({row.pass_name for row in report.weights}) > 1
+    places = len({row.where for row in report.weights}) > 1
     for row in shown:
         scheme = f"{row.pass_name}: {row.scheme}" if several else row.scheme
         table.add_row(
-            Text(row.name),
+            Text(f"{row.where}: {row.name}" if places else row.name),
             Text(row.op_type),
             shape_text(row.shape),
             bytes_text(row.before),
@@ -133,7 +137,7 @@ def _weights(report: Report, limit: int | None) -> str:
 
 
 def _totals(report: Report) -> tuple[str, ...]:
-    last = {row.name: row for row in report.weights}
+    last = {row.key: row for row in report.weights}
     numel = sum(row.numel for row in last.values())
     skipped = sum(row.skipped is not None for row in last.values())
     bits = f"{8 * report.after / numel:.2f}" if numel else ""

@@ -131,5 +131,5 @@ def test_type_checkers_see_the_same_names_as_the_interpreter() -> None:
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="module 'mlpasses' has no attribute 'nothing'"):
-        mlpasses.nothing  # noqa: B018
+    with pytest.raises(AttributeError, match="module 'mlpasses' has no attribute 'nonsense'"):
+        mlpasses.nonsense  # noqa: B018

@@ -8,8 +8,10 @@ import pytest
 from attrs import evolve
 
 from mlpasses.quantities import bytes_text, printable, shape_text
+from mlpasses.plan import Plan
+from mlpasses.plan_rows import PlanRow
 from mlpasses.report import Note, PassRow, Report, WeightRow
-from mlpasses.tables import passes_table, report_table
+from mlpasses.tables import passes_table, plan_table, report_table
 
 ROW = WeightRow("quantize-weights", "w", "conv", (4, 2, 3, 3), "int8 per-channel symmetric", 144, 80, 44.25)
 RULE = "─" * 87
@@ -70,6 +72,24 @@ def test_notes_with_one_reason_are_one_line() -> None:
 def test_a_run_without_weights_says_what_it_did() -> None:
     assert report_table(Report()) == "nothing was changed"
     assert report_table(Report(passes=[PassRow("dead-code", 0.1, 3)])) == "3 changes; no weight was looked at"
+
+
+PLANNED = PlanRow("quantize-weights", "w", "conv", (4, 2), "int8 per-channel symmetric", "rules[0] everything", 144, 80)
+
+
+def test_a_size_that_depends_on_numbers_is_a_range_with_its_reason_below() -> None:
+    shown = plan_table(Plan([evolve(PLANNED, least=70, why="zeros are left out"), evolve(PLANNED, name="v", least=80)])).splitlines()
+    assert "70 B – 80 B" in shown[2]
+    assert "–" not in shown[3]
+    assert shown[-1] == "note: quantize-weights: sizes depend on the numbers: zeros are left out"
+
+
+def test_a_plan_ends_with_what_is_wrong() -> None:
+    assert plan_table(Plan([PLANNED], findings=["no weight matches"])).splitlines()[-1] == "error: no weight matches"
+
+
+def test_a_plan_of_nothing_says_so() -> None:
+    assert plan_table(Plan()) == "no weight would be looked at"
 
 
 def test_a_report_prints_as_its_table() -> None:
