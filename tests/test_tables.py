@@ -7,9 +7,9 @@ import math
 import pytest
 from attrs import evolve
 
-from mlpasses.quantities import bytes_text, printable, shape_text
 from mlpasses.plan import Plan
 from mlpasses.plan_rows import PlanRow
+from mlpasses.quantities import bytes_text, printable, shape_text
 from mlpasses.report import Note, PassRow, Report, WeightRow
 from mlpasses.tables import passes_table, plan_table, report_table
 
