@@ -47,7 +47,7 @@ def opset_of_target(target: str) -> Opset:
     Raises:
         MLPassesError: there is no such target.
     """
-    found = _BY_TARGET.get(target.lower())
+    found = _BY_TARGET.get(target.lower()) if isinstance(target, str) else None
     if found is None:
         raise MLPassesError(f"there is no target {target!r}; the targets are {', '.join(o.target for o in OPSETS)}")
     return found

@@ -204,13 +204,13 @@ def logical_weights(program: Program, min_elements: int = MIN_ELEMENTS) -> Itera
     """
     groups: dict[tuple[int, ...], list[Weight]] = {}
     found: list[Weight] = []
-    for function, where, op in _placed_ops(program):
+    for function, where, op in placed_ops(program):
         for source, use in _sources(op, min_elements):
             found.append(Weight(function, where, source, use, groups.setdefault(_storage(op, source), [])))
     return iter(found)
 
 
-def _placed_ops(program: Program) -> Iterator[tuple[str, str, Op]]:
+def placed_ops(program: Program) -> Iterator[tuple[str, str, Op]]:
     """Every op with the name of its function and the path to its block, each op before those nested in it."""
     for stage, model in _stages(program, ""):
         for function in model.functions.values():

@@ -1,19 +1,26 @@
-"""Which consts are weights, and what stands in the way of compressing them. The op tables decide."""
+"""Which constants are weights, what stands in the way of compressing them, and which others are large. The op tables decide."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Final
 
 from attrs import frozen
 
+from ir.const import Const
+from ir.constexprs import chain, is_constexpr
 from ir.core import Block, Function, Op, Program, Use
 from ir.opset import Opset, opset_of_key
+from ir.schemes import scheme_of, stored_tensors
 from ir.specs import channel_axes, spec_of
 from ir.tensors import Tensor
 from ir.types import FP16, FP32, TensorType
-from ir.walk import walk
+from ir.walk import opset_of
+from ir.weights import placed_ops
 
+LARGE: Final = 2048
+"""Elements from which a constant that is no weight is worth a word in the report."""
 COMPRESSIBLE = (FP16, FP32)
 """What the constexpr ops can yield."""
 
@@ -29,6 +36,8 @@ class Candidate:
     """Where it is used as a weight, in the order in which the uses were made."""
     obstacle: str | None
     """Why no constexpr op may take its place, whatever the scheme; None if one may."""
+    where: str = ""
+    """The function, with stage, specialization and nested blocks as far as there are several: names are unique in one place only."""
 
     @property
     def name(self) -> str:
@@ -45,13 +54,47 @@ class Candidate:
         return user.op_type if isinstance(user, Op) else ""
 
 
+@frozen(eq=False)
+class Bystander:
+    """A large constant that is no candidate: passes over weights leave it alone, and say why."""
+
+    name: str
+    where: str
+    op_type: str
+    """The type of the op that uses it, the first where there are several."""
+    shape: tuple[int, ...]
+    scheme: str
+    nbytes: int
+    reason: str
+
+
 def candidates(program: Program, min_elements: int) -> list[Candidate]:
     """The const ops of floating point that hold a weight of at least `min_elements` elements, in program order.
 
     Every function of the program and of its stages, every specialization by its own opset, nested blocks too. A specialization for an
     opset that this version does not know has none (`unknown_specializations` names them): nothing is known of its ops.
     """
-    return [found for function in program.all_functions() for found in _of_function(function, max(min_elements, 1))]
+    return [each for each in survey(program, LARGE) if isinstance(each, Candidate) and each.numel >= min_elements]
+
+
+def survey(program: Program, large: int = LARGE) -> Iterator[Candidate | Bystander]:
+    """Every candidate, and the other constants that are compressed or have at least `large` elements, in program order."""
+    opsets: dict[Block | None, Opset | None] = {}
+    for _, where, op in placed_ops(program):
+        block = op.block
+        if block not in opsets:
+            opsets[block] = opset_of(block)
+        opset = opsets[block]
+        if opset is None:
+            continue
+        if op.op_type == "const":
+            found = _of_const(op, opset, where) or _idle_const(op, where, large)
+            if found is not None:
+                yield found
+        elif is_constexpr(op.op_type):
+            yield from _compressed(op, where)
+        else:
+            yield from _literals(op, where, large)
 
 
 def unknown_specializations(program: Program) -> list[tuple[Function, str]]:
@@ -74,28 +117,54 @@ def output_axis(candidate: Candidate) -> int | str:
     return next(axis for axis in by_axis if axis is not None)
 
 
-def _of_function(function: Function, min_elements: int) -> Iterator[Candidate]:
-    for key, outermost in function.specializations.items():
-        opset = opset_of_key(key)
-        if opset is None:
-            continue
-        for op in walk(outermost):
-            found = _of_const(op, opset, min_elements) if op.op_type == "const" else None
-            if found is not None:
-                yield found
-
-
-def _of_const(op: Op, opset: Opset, min_elements: int) -> Candidate | None:
+def _of_const(op: Op, opset: Opset, where: str) -> Candidate | None:
     held = op.attributes.get("val")
-    if held is None or len(op.outputs) != 1 or not isinstance(held.type, TensorType):
-        return None
-    numel = held.type.numel
-    if not held.type.dtype.is_float or numel is None or numel < min_elements:
+    if held is None or len(op.outputs) != 1 or not isinstance(held.type, TensorType) or not held.type.dtype.is_float:
         return None
     uses = tuple(use for use in op.output.uses if _is_weight(use, opset))
     if not uses:
         return None
-    return Candidate(op, held.tensor, opset, uses, _obstacle(op, held.type, opset))
+    return Candidate(op, held.tensor, opset, uses, _obstacle(op, held.type, opset), where)
+
+
+def _idle_const(op: Op, where: str, large: int) -> Bystander | None:
+    """A large const of floating point that nothing uses as a weight."""
+    held = op.attributes.get("val")
+    if held is None or len(op.outputs) != 1 or not _is_large(held, large) or not op.output.is_used:
+        return None
+    use = op.output.uses[0]
+    if isinstance(use.user, Op) and is_constexpr(use.user.op_type):
+        return None
+    place = "a block returns it" if isinstance(use.user, Block) else f"it is {_place(use)}, which is no weight"
+    tensor = held.tensor
+    kind = use.user.op_type if isinstance(use.user, Op) else ""
+    return Bystander(op.output.name, where, kind, tensor.shape, tensor.dtype.name, tensor.nbytes, place)
+
+
+def _compressed(op: Op, where: str) -> Iterator[Bystander]:
+    """The end of a chain of constexpr ops."""
+    for value in op.outputs:
+        users = value.users
+        if not isinstance(value.type, TensorType) or not value.type.is_static or not users or is_constexpr(users[0].op_type):
+            continue
+        scheme = scheme_of(op)
+        nbytes = sum(tensor.nbytes for tensor in stored_tensors(chain(op)))
+        reason = f"it is compressed already, as {scheme}: put DecompressWeights before, to compress it anew"
+        yield Bystander(value.name, where, users[0].op_type, value.type.static_shape, scheme, nbytes, reason)
+
+
+def _literals(op: Op, where: str, large: int) -> Iterator[Bystander]:
+    """Large literals that an op holds itself."""
+    for parameter, held in op.operands.items():
+        for operand in held:
+            if isinstance(operand, Const) and _is_large(operand, large):
+                tensor = operand.tensor
+                reason = f"it is a literal operand of {op.op_type} {op.name}, and only const ops are replaced"
+                yield Bystander(f"{op.name}.{parameter}", where, op.op_type, tensor.shape, tensor.dtype.name, tensor.nbytes, reason)
+
+
+def _is_large(literal: Const, large: int) -> bool:
+    return literal.is_tensor and literal.tensor.dtype.is_float and math.prod(literal.tensor.shape) >= large
 
 
 def _is_weight(use: Use, opset: Opset) -> bool:

@@ -16,7 +16,7 @@ from mlpasses.instruments import Instrument
 from mlpasses.instruments.timing import Timing
 from mlpasses.instruments.verification import Verification
 from mlpasses.passes import Pass
-from mlpasses.pipeline import Composite
+from mlpasses.pipeline import Composite, Pipeline
 from mlpasses.report import Report
 
 
@@ -52,12 +52,14 @@ def run(
         PassError: a pass failed or left an invalid program. The cause is chained; nothing is left behind.
         MLPassesError: a pass refused the program or its configuration, with the reason.
     """
+    if not isinstance(pipeline, Pass):
+        pipeline = Pipeline(pipeline)  # which says what is wrong with it
     structure.verify(program)
     context = Context(progress=progress or Silent(), scratch=None if scratch is None else Path(scratch))
     if workers is not None:
         context.workers = max(1, workers)
     report = Report(weights=context.weights, notes=context.notes)
-    runner = _Runner(program.clone(), context, report, (*instruments, Verification(), Timing(report)))
+    runner = _Runner(program.clone(), context, report, (*instruments, Verification(program), Timing(report)))
     runner.step(pipeline)
     return Result(runner.program, report)
 
@@ -77,29 +79,30 @@ class _Runner:
             return each.drive(self.step, self._context)
         self._context.pass_name = each.name
         self._context.touched.clear()
+        where = self._where(each)
         for instrument in self._instruments:
             instrument.before(each, self.program, self._context)
         try:
-            changes = self._apply(each)
+            changes = self._apply(each, where)
             for instrument in reversed(self._instruments):
                 instrument.after(each, self.program, self._context, changes)
         except MLPassesError as error:
-            error.add_note(f"in {self._where(each)}")
+            error.add_note(where)
             for instrument in self._instruments:
                 instrument.failed(each, self.program, self._context, error)
             raise
         return changes
 
-    def _apply(self, each: Pass) -> int:
+    def _apply(self, each: Pass, where: str) -> int:
         version = self.program.version
         try:
             changes = each.apply(self.program, self._context)
         except MLPassesError:
             raise
         except Exception as error:
-            raise PassError(f"{self._where(each)} failed: {type(error).__name__}: {error}") from error
+            raise PassError(f"{where} failed: {type(error).__name__}: {error}") from error
         if not changes and self.program.version != version:
-            raise PassError(f"{self._where(each)} claims to have changed nothing, and changed the program")
+            raise PassError(f"{where} claims to have changed nothing, and changed the program")
         return changes
 
     def _where(self, each: Pass) -> str:

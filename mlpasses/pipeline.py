@@ -10,9 +10,10 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
-from attrs import evolve, frozen
+from attrs import Attribute, evolve, field, frozen
 
 from ir.core import Program
+from mlpasses.config import at_least
 from mlpasses.context import Context
 from mlpasses.errors import ConfigError, PassError
 from mlpasses.passes import Pass
@@ -143,6 +144,11 @@ class Pipeline(Composite):
         return Pipeline(*(new for part in self.passes for new in edited(part)))
 
 
+def _is_pass(each: Repeat, attribute: Attribute[Pass], value: object) -> None:
+    if not isinstance(value, Pass):
+        Pipeline(value)  # type: ignore[arg-type]  # it says what is wrong
+
+
 @frozen
 class Repeat(Composite):
     """Runs a pass or pipeline again and again until it changes nothing, `limit` times at most.
@@ -150,8 +156,8 @@ class Repeat(Composite):
     Where it still changes something after that, the context has a note that says so.
     """
 
-    body: Pass
-    limit: int = 10
+    body: Pass = field(validator=_is_pass)
+    limit: int = field(default=10, validator=at_least(1))
 
     def drive(self, step: Step, context: Context) -> int:
         total = 0
@@ -160,6 +166,7 @@ class Repeat(Composite):
             if not changes:
                 return total
             total += changes
+        context.pass_name = self.name
         context.note(self.body.name, f"still changing after {self.limit} rounds: the program is valid, and not at a fixed point")
         return total
 

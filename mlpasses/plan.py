@@ -6,7 +6,6 @@ no weight is read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Final
 
 from attrs import asdict, define, field, frozen
@@ -20,8 +19,8 @@ from mlpasses.errors import ConfigError
 from mlpasses.manager import run
 from mlpasses.passes import Pass
 from mlpasses.pipeline import Composite
-from mlpasses.plan_rows import Plannable, PlanRow
-from mlpasses.report import Note, WeightRow
+from mlpasses.plan_rows import Plannable, PlanRow, planned
+from mlpasses.report import Note
 
 ABSTRACT_FROM: Final = 2048
 """Bytes from which a tensor of floats or of small integers is a weight to a plan. Indices, shapes and the like keep their numbers."""
@@ -41,12 +40,12 @@ class Plan:
     @property
     def before(self) -> int:
         """Bytes of the planned weights before."""
-        return sum({row.name: row.before for row in reversed(self.rows)}.values())
+        return sum({row.key: row.before for row in reversed(self.rows)}.values())
 
     @property
     def after(self) -> int:
         """Bytes of the planned weights after, at most."""
-        return sum({row.name: row.after for row in self.rows}.values())
+        return sum({row.key: row.after for row in self.rows}.values())
 
     def checked(self) -> Plan:
         """The plan, if a run would not refuse.
@@ -172,11 +171,4 @@ def _exact(program: Program, pipeline: Pass) -> Plan:
         result = run(program, pipeline)
     except ConfigError as error:
         return Plan(findings=[str(error)])
-    return Plan(list(_rows(result.report.weights)), result.report.notes)
-
-
-def _rows(rows: Iterable[WeightRow]) -> Iterable[PlanRow]:
-    for row in rows:
-        yield PlanRow(
-            row.pass_name, row.name, row.op_type, row.shape, row.scheme, row.rule, row.before, row.after, skipped=row.skipped
-        )
+    return Plan([planned(row) for row in result.report.weights], result.report.notes)

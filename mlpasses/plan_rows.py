@@ -10,6 +10,7 @@ from attrs import Factory, field, frozen
 from ir.core import Program
 from ir.opset import Opset
 from mlpasses.context import Context
+from mlpasses.report import WeightRow
 
 
 @frozen
@@ -35,6 +36,13 @@ class PlanRow:
     """The first opset that has the scheme."""
     skipped: str | None = None
     """Why it would be left alone; None where it would not."""
+    where: str = ""
+    """The function, with stage, specialization and nested blocks as far as there are several."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells the weight from all others of the program."""
+        return self.where, self.name
 
     @property
     def numel(self) -> int:
@@ -44,6 +52,13 @@ class PlanRow:
     def bits(self) -> float:
         """Bits per weight, at most, everything counted."""
         return 8 * self.after / self.numel if self.numel else 0.0
+
+
+def planned(row: WeightRow) -> PlanRow:
+    """The row of a report as that of a plan: what is known exactly."""
+    return PlanRow(
+        row.pass_name, row.name, row.op_type, row.shape, row.scheme, row.rule, row.before, row.after, skipped=row.skipped, where=row.where
+    )
 
 
 @frozen

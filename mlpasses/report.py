@@ -41,6 +41,13 @@ class WeightRow:
     """Why the weight was left alone; None where it was not."""
     rule: str = ""
     """The rule that decided; empty where there is one for everything, or none matched."""
+    where: str = ""
+    """The function, with stage, specialization and nested blocks as far as there are several: names are unique in one place only."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells the weight from all others of the program."""
+        return self.where, self.name
 
     @property
     def numel(self) -> int:
@@ -74,12 +81,12 @@ class Report:
     @property
     def before(self) -> int:
         """Bytes of the reported weights before their first change."""
-        return sum({row.name: row.before for row in reversed(self.weights)}.values())
+        return sum({row.key: row.before for row in reversed(self.weights)}.values())
 
     @property
     def after(self) -> int:
         """Bytes of the reported weights after their last change."""
-        return sum({row.name: row.after for row in self.weights}.values())
+        return sum({row.key: row.after for row in self.weights}.values())
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain data, for JSON; an infinite SQNR is the string "inf"."""

@@ -344,9 +344,12 @@ def _raise(error: OSError) -> None:
 def _settled(target: str | os.PathLike[str]) -> Path:
     """The target's path with links followed; what they lead to need not exist."""
     try:
-        return Path(os.path.realpath(target))
+        settled = Path(os.path.realpath(target))
     except ValueError as error:
         raise PackageError(f"{os.fspath(target)!r} is no path: {error}") from error
+    if not settled.name:
+        raise PackageError(f"{os.fspath(target)!r} is the root of a file system, not a package")
+    return settled
 
 
 def _sibling_name(target: Path) -> Path:

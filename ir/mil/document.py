@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from attrs import frozen
 
 from ir.mil.blobs import BlobFile
+from ir.mil.interface import Signatures
 from ir.mil.package import Package
 
 
@@ -24,6 +25,8 @@ class Document:
     """The records of each weight file that the programs referred to when they were loaded."""
     homes: Mapping[tuple[int, ...], BlobFile]
     """The first weight file that each program referred to, by its position in a pipeline of models; `()` outside of one."""
+    signatures: Mapping[tuple[int, ...], Signatures]
+    """What the functions of each program took and returned, by its position: where that changed, the interface has to agree."""
 
     @property
     def warnings(self) -> tuple[str, ...]:

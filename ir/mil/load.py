@@ -9,6 +9,7 @@ from ir.core import Program
 from ir.diagnostics import MLPassesError, PackageError
 from ir.mil.blobs import BlobFile, BlobTensor
 from ir.mil.document import Document
+from ir.mil.interface import signatures_of
 from ir.mil.lift import lift_encoded
 from ir.mil.package import Package
 from ir.mil.placement import positions, tensors_of
@@ -35,7 +36,8 @@ def load_program(path: str | os.PathLike[str]) -> Program:
     except MLPassesError as error:
         raise type(error)(f"{Path(path)}: {error}") from error
     homes = {position: file for position, part in positions(program) if (file := _first_file(part)) is not None}
-    program.document = Document(package, encoded, {file: file.asked for file in used}, homes)
+    signatures = {position: signatures_of(part) for position, part in positions(program)}
+    program.document = Document(package, encoded, {file: file.asked for file in used}, homes, signatures)
     return program
 
 

@@ -7,20 +7,25 @@ was loaded with, or written from the functions' signatures where there is none (
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 from ir.const import Const
 from ir.core import Block, Function, Op, Program, Value
 from ir.diagnostics import PackageError
 from ir.mil import schema
-from ir.mil.interface import describe
+from ir.mil.interface import Signatures, adapt, describe
 from ir.mil.lift import PIPELINES, stages_of
 from ir.mil.values import Encoder
 
+Loaded: TypeAlias = Mapping[tuple[int, ...], Signatures]
+"""The signatures of functions as they were loaded, by the position of their program in a pipeline of models."""
 
-def lower_model(program: Program, encoder: Encoder, original: bytes | None) -> schema.Model:
+
+def lower_model(program: Program, encoder: Encoder, original: bytes | None, loaded: Loaded | None = None) -> schema.Model:
     """The model that holds `program`.
 
-    `original` is the encoding of the model that the program was lifted from: everything around the programs is taken from it.
+    `original` is the encoding of the model that the program was lifted from: everything around the programs is taken from it. `loaded`
+    says what its functions took and returned then; without it nobody asks whether the interface still says the same.
 
     Raises:
         PackageError: the program's interface cannot be described, or a stage is not where the original has one.
@@ -30,17 +35,19 @@ def lower_model(program: Program, encoder: Encoder, original: bytes | None) -> s
         describe(model, program)
     else:
         model.ParseFromString(original)
-    _fill_model(model, program, encoder)
+    _fill_model(model, program, encoder, loaded, ())
     if program.metadata != dict(model.description.metadata.userDefined):
         model.description.metadata.userDefined.clear()
         model.description.metadata.userDefined.update(program.metadata)
     return model
 
 
-def _fill_model(model: schema.Model, program: Program, encoder: Encoder) -> None:
+def _fill_model(model: schema.Model, program: Program, encoder: Encoder, loaded: Loaded | None, position: tuple[int, ...]) -> None:
     model.specificationVersion = program.spec_version
     kind = model.WhichOneof("Type")
     if not program.stages:
+        if loaded is not None:
+            adapt(model, program, loaded.get(position, {}))
         model.mlProgram.Clear()
         model.mlProgram.SetInParent()
         _fill_program(model.mlProgram, program, encoder)
@@ -48,10 +55,10 @@ def _fill_model(model: schema.Model, program: Program, encoder: Encoder) -> None
     if kind not in PIPELINES:
         raise PackageError("the program has stages, but the model that it comes from is no pipeline")
     models = stages_of(model, kind)
-    for position, stage in program.stages.items():
-        if position[0] >= len(models):
-            raise PackageError(f"the program has a stage {position[0]}, but the pipeline has {len(models)} models")
-        _fill_model(models[position[0]], stage, encoder)
+    for (index,), stage in program.stages.items():
+        if index >= len(models):
+            raise PackageError(f"the program has a stage {index}, but the pipeline has {len(models)} models")
+        _fill_model(models[index], stage, encoder, loaded, (*position, index))
 
 
 def _fill_program(message: schema.Program, program: Program, encoder: Encoder) -> None:

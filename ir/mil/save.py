@@ -6,7 +6,8 @@ import errno
 from pathlib import Path
 
 from ir.core import Program
-from ir.diagnostics import PackageError
+from ir.diagnostics import PackageError, Problem
+from ir.mil import schema
 from ir.mil.atomic import saving
 from ir.mil.blobs import BlobTensor, BlobWriter
 from ir.mil.document import Document
@@ -16,8 +17,9 @@ from ir.mil.lift import lift_encoded
 from ir.mil.lower import lower_model
 from ir.mil.placement import FilePlan, plan_files
 from ir.mil.values import Encoder
+from ir.opset import opset_of_key
 from ir.tensors import Tensor
-from ir.verify import raise_problems, specification, structure
+from ir.verify import new_problems, raise_problems, specification, structure
 
 
 class _Offsets:
@@ -58,8 +60,8 @@ def save_program(program: Program, path: str | Path, *, overwrite: bool) -> Path
             offsets = _Offsets()
             for plan in plan_files(program):
                 _write_weights(plan, draft, document, offsets)
-            model = lower_model(program, Encoder(offsets), document.model if document else None)
-            draft.model_file().write_bytes(model.SerializeToString(deterministic=True))
+            model = lower_model(program, Encoder(offsets), *((document.model, document.signatures) if document else (None,)))
+            draft.model_file().write_bytes(_encoded(model))
             draft.finish()
     except OSError as error:
         hint = "; free some space and save again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
@@ -67,14 +69,40 @@ def save_program(program: Program, path: str | Path, *, overwrite: bool) -> Path
     return target
 
 
+def _encoded(model: schema.Model) -> bytes:
+    """The bytes of a model, which can be read again: protobuf writes what it then finds nested too deeply to read.
+
+    Raises:
+        PackageError: they cannot.
+    """
+    encoded = model.SerializeToString(deterministic=True)
+    try:
+        schema.new_model().ParseFromString(encoded)
+    except schema.decode_error() as error:
+        raise PackageError(f"the program cannot be saved, as nobody could load it: its blocks are nested too deeply ({error})") from error
+    return encoded
+
+
 def _verify_specification(program: Program, document: Document | None) -> None:
     """What was wrong when the program was loaded is not our doing, and no reason to refuse what others made; what is new is."""
-    found = specification.problems(program)
+    found = [*specification.problems(program), *_version_problems(program)]
     if not found or document is None:
         raise_problems(found)
         return
-    known = {problem.message for problem in specification.problems(lift_encoded(document.model, document.package.weight_file))}
-    raise_problems([problem for problem in found if problem.message not in known])
+    loaded = lift_encoded(document.model, document.package.weight_file)
+    raise_problems(new_problems(found, [*specification.problems(loaded), *_version_problems(loaded)]))
+
+
+def _version_problems(program: Program) -> list[Problem]:
+    """Functions whose opset the stated specification version does not have."""
+    found = []
+    for part in program.programs():
+        for function in part.functions.values():
+            opset = opset_of_key(function.opset)
+            if opset is not None and opset.spec_version > part.spec_version:
+                message = f"function {function.name} is written for {opset}, and the model states specification version {part.spec_version}"
+                found.append(Problem(message, function, f"state spec_version {opset.spec_version}"))
+    return found
 
 
 def _write_weights(plan: FilePlan, draft: PackageDraft, document: Document | None, offsets: _Offsets) -> None:

@@ -32,6 +32,34 @@ def raise_problems(problems: Sequence[Problem]) -> None:
     raise InvalidProgramError(problems, "\n".join(shown))
 
 
+def new_problems(found: Sequence[Problem], before: Sequence[Problem]) -> list[Problem]:
+    """The problems of `found` that are not those which a program had before.
+
+    A problem is known by its text. That of an op which a pass made or changed may read otherwise now: such an op keeps the names of its
+    results, and says what it was made from (`origin.sources`), so it is known by those.
+    """
+    texts = {problem.message for problem in before}
+    names = {name for problem in before for name in _names(problem)}
+    return [
+        problem
+        for problem in found
+        if problem.message not in texts and (not _was_rewritten(problem) or names.isdisjoint(_names(problem)))
+    ]
+
+
+def _was_rewritten(problem: Problem) -> bool:
+    op = _op_of(problem.where)
+    return op is not None and op.origin is not None
+
+
+def _names(problem: Problem) -> set[str]:
+    """What a problem's op may be called: its name, its results, and the ops that it was made from."""
+    op = _op_of(problem.where)
+    if op is None:
+        return set()
+    return {op.name, *(value.name for value in op.outputs), *getattr(op.origin, "sources", ())} - {""}
+
+
 def _shown(number: int, problem: Problem) -> str:
     lines = [f"{number}. {problem.message}" + (f": {problem.fix}" if problem.fix else "")]
     op = _op_of(problem.where)

@@ -15,9 +15,13 @@ from mlpasses.cli.common import Settings
 
 COMMANDS: Final = {
     "run": ("mlpasses.cli.run", "Run a recipe, or passes given one by one, over a model."),
+    "plan": ("mlpasses.cli.plan", "Show what a recipe would do to a model."),
+    "check": ("mlpasses.cli.check", "Say what is wrong with a recipe, by itself or for a model."),
+    "init": ("mlpasses.cli.init", "Write a recipe for a model, to start from."),
     "inspect": ("mlpasses.cli.inspect", "Show what a model holds: interface, ops, weights, text."),
     "diff": ("mlpasses.cli.diff", "Show in what two models differ."),
     "passes": ("mlpasses.cli.passes", "List the passes, or explain one."),
+    "schema": ("mlpasses.cli.schema", "Print the JSON Schema of recipes, for editors."),
 }
 """Command → the module whose `command` it is, and its line in the help, which then costs no import."""
 
@@ -57,6 +61,10 @@ class _Commands(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
+class _TerminatedError(KeyboardInterrupt):
+    """SIGTERM arrived. It goes the way of Ctrl-C, which whoever catches errors lets through."""
+
+
 def _print_version(ctx: click.Context, option: click.Parameter, given: bool) -> None:
     if given and not ctx.resilient_parsing:
         import mlpasses as package
@@ -89,9 +97,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read the output has gone; nothing may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
         click.echo("interrupted", err=True)
-        return INTERRUPTED
+        return TERMINATED if isinstance(error, _TerminatedError) else INTERRUPTED
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return BAD_INPUT
@@ -155,4 +163,4 @@ def exit_code(error: Exception) -> int:
 
 def _terminate(signum: int, frame: object) -> NoReturn:
     """Lets `with` statements clean up."""
-    raise SystemExit(TERMINATED)
+    raise _TerminatedError

@@ -24,10 +24,10 @@ from ir.schemes import stored_tensors
 from ir.substitute import by_consts
 from ir.tensors import AbstractTensor, Tensor
 from ir.types import TensorType
-from ir.walk import walk
+from ir.weights import placed_ops
 from mlpasses.context import Context
 from mlpasses.passes import ProgramPass
-from mlpasses.plan_rows import Planned, PlanRow
+from mlpasses.plan_rows import Planned, planned
 from mlpasses.report import WeightRow
 from mlpasses.scratch import Store
 from mlpasses.workers import run_tasks
@@ -57,11 +57,9 @@ class DecompressWeights(ProgramPass):
         """What the pass would do, done to `program` with abstract tensors in place of results."""
         found, work = _find(program, cx)
         results = {each.number: {value.index: _abstract(value) for value in each.outputs} for each in work.values()}
-        rows = [_row(self.name, each) for each in work.values()]
+        rows = tuple(planned(_row(self.name, each)) for each in work.values())
         _replace(found, results, cx)
-        return Planned(
-            tuple(PlanRow(row.pass_name, row.name, row.op_type, row.shape, row.scheme, row.rule, row.before, row.after) for row in rows)
-        )
+        return Planned(rows)
 
     def _evaluate(self, work: list[_Compressed], cx: Context) -> dict[int, Mapping[int, Tensor]]:
         """The dense values by number and output, large ones in a scratch file."""
@@ -88,9 +86,9 @@ def _find(program: Program, cx: Context) -> tuple[list[_Compressed], dict[int, _
     """The compressed constants of a program; and, by number, one of each that have equal values."""
     numbers = _Numbers()
     found: list[_Compressed] = []
-    for op in walk(program):
+    for _, where, op in placed_ops(program):
         if is_constexpr(op.op_type) and _is_last(op):
-            each = _compressed(op, numbers, cx)
+            each = _compressed(op, where, numbers, cx)
             if each is not None:
                 found.append(each)
     work: dict[int, _Compressed] = {}
@@ -118,6 +116,7 @@ class _Compressed:
     """The last op of a chain, and those of its outputs that may become consts. Equal numbers stand for equal values."""
 
     op: Op
+    where: str
     chain: list[Op]
     number: int
     outputs: tuple[Value, ...]
@@ -168,7 +167,7 @@ def _is_last(op: Op) -> bool:
     return not uses or any(not isinstance(user, Op) or not is_constexpr(user.op_type) for user in uses)
 
 
-def _compressed(op: Op, numbers: _Numbers, cx: Context) -> _Compressed | None:
+def _compressed(op: Op, where: str, numbers: _Numbers, cx: Context) -> _Compressed | None:
     ops = chain(op)
     unknown = next((each for each in ops if each.op_type not in EVALUATORS), None)
     if unknown is not None:
@@ -176,7 +175,7 @@ def _compressed(op: Op, numbers: _Numbers, cx: Context) -> _Compressed | None:
         return None
     for each in ops:
         check(each)
-    return _Compressed(op, ops, numbers.of(ops), tuple(value for value in op.outputs if value.is_used) or op.outputs)
+    return _Compressed(op, where, ops, numbers.of(ops), tuple(value for value in op.outputs if value.is_used) or op.outputs)
 
 
 def _work(task: _Task, store: Store) -> Mapping[int, Tensor]:
@@ -210,4 +209,5 @@ def _row(pass_name: str, each: _Compressed) -> WeightRow:
         after=sum(map(_nbytes, each.outputs)),
         sqnr=math.inf,
         max_error=0.0,
+        where=each.where,
     )

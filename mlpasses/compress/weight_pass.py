@@ -14,11 +14,11 @@ from attrs import evolve, field, frozen
 
 from ir.core import Op, Program
 from ir.opset import Opset
-from mlpasses.candidates import Candidate, candidates, unknown_specializations
+from mlpasses.candidates import Bystander, Candidate, survey, unknown_specializations
 from mlpasses.context import Context
 from mlpasses.errors import ConfigError
 from mlpasses.passes import ProgramPass
-from mlpasses.plan_rows import Planned, PlanRow
+from mlpasses.plan_rows import Planned, PlanRow, planned
 from mlpasses.report import WeightRow
 from mlpasses.resolution import Resolution, resolve
 from mlpasses.rules import Rules, as_rules
@@ -109,6 +109,9 @@ class WeightPass(ProgramPass):
     configs: ClassVar[tuple[type, ...]] = ()
     """The classes of config that the rules may hold."""
 
+    def __attrs_post_init__(self) -> None:
+        self.rules.expect(*self.configs)
+
     @abstractmethod
     def propose(self, candidate: Candidate, config: Any) -> Proposal | str:
         """What `config` would make of a weight, or why it leaves it alone. Looks at no number."""
@@ -118,7 +121,7 @@ class WeightPass(ProgramPass):
         """The new form of each weight, or the reason why it has none."""
 
     def run(self, program: Program, cx: Context) -> int:
-        resolution, choices = self._choose(program)
+        resolution, choices, bystanders = self._choose(program)
         resolution.checked()
         lacking = self._lacking(choices)
         if lacking:
@@ -140,11 +143,13 @@ class WeightPass(ProgramPass):
             changes += 1
             if isinstance(proposal, Proposal) and work[proposal.key] is proposal:
                 cx.weight(self._row(choice, result))
+        for each in bystanders:
+            cx.weight(self._bystander(each))
         return changes
 
     def plan_on(self, program: Program, cx: Context) -> Planned:
         """What the pass would do, done to `program` with abstract tensors in place of results."""
-        resolution, choices = self._choose(program)
+        resolution, choices, bystanders = self._choose(program)
         self._note_unknown(program, cx)
         findings = [*map(str, resolution.findings), *self._lacking(choices)]
         rows: list[PlanRow] = []
@@ -157,18 +162,24 @@ class WeightPass(ProgramPass):
                     continue
                 seen.add(proposal.key)
             rows.append(self._plan_row(choice))
+        rows += (planned(self._bystander(each)) for each in bystanders)
         return Planned(tuple(rows), tuple(findings))
 
-    def _choose(self, program: Program) -> tuple[Resolution, list[Choice]]:
-        self.rules.expect(*self.configs)
-        found = candidates(program, 1)
+    def _choose(self, program: Program) -> tuple[Resolution, list[Choice], list[Bystander]]:
+        found: list[Candidate] = []
+        bystanders: list[Bystander] = []
+        for each in survey(program):
+            if isinstance(each, Candidate):
+                found.append(each)
+            else:
+                bystanders.append(each)
         resolution = resolve(self.rules, weight_subjects(found), program)
         labels = ["" if len(self.rules) == 1 else self.rules.label(index) for index in range(len(self.rules))]
         choices = []
         for candidate, decision in zip(found, resolution.decisions, strict=True):
             outcome = decision.reason if decision.config is None else self._proposed(candidate, decision.config)
             choices.append(Choice(candidate, outcome, "" if decision.rule is None else labels[decision.rule]))
-        return resolution, choices
+        return resolution, choices, bystanders
 
     def _proposed(self, candidate: Candidate, config: Config) -> Proposal | str:
         if candidate.numel < config.min_elements:
@@ -200,8 +211,9 @@ class WeightPass(ProgramPass):
         candidate = choice.candidate
         tensor = candidate.tensor
         row = WeightRow(
-            self.name, candidate.name, candidate.op_type, tensor.shape, tensor.dtype.name, tensor.nbytes, tensor.nbytes, rule=choice.rule
-        )
+            self.name, candidate.name, candidate.op_type, tensor.shape, tensor.dtype.name, tensor.nbytes, tensor.nbytes,
+            rule=choice.rule, where=candidate.where,
+        )  # fmt: skip
         if result is None or isinstance(choice.outcome, str):
             return evolve(row, skipped=skipped)
         return evolve(
@@ -212,12 +224,17 @@ class WeightPass(ProgramPass):
             max_error=result.loss.worst,
         )
 
+    def _bystander(self, each: Bystander) -> WeightRow:
+        size = each.nbytes
+        return WeightRow(self.name, each.name, each.op_type, each.shape, each.scheme, size, size, skipped=each.reason, where=each.where)
+
     def _plan_row(self, choice: Choice) -> PlanRow:
         candidate, proposal = choice.candidate, choice.outcome
         tensor = candidate.tensor
         row = PlanRow(
-            self.name, candidate.name, candidate.op_type, tensor.shape, tensor.dtype.name, choice.rule, tensor.nbytes, tensor.nbytes
-        )
+            self.name, candidate.name, candidate.op_type, tensor.shape, tensor.dtype.name, choice.rule, tensor.nbytes, tensor.nbytes,
+            where=candidate.where,
+        )  # fmt: skip
         if isinstance(proposal, str):
             return evolve(row, skipped=proposal)
         most = proposal.form.nbytes(max(candidate.opset, proposal.config.needs))

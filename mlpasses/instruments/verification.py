@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ir.core import Program
-from ir.diagnostics import InvalidProgramError
-from ir.verify import specification, structure
+from ir.diagnostics import InvalidProgramError, Problem
+from ir.verify import new_problems, raise_problems, specification, structure
 from mlpasses.context import Context
 from mlpasses.errors import PassError
 from mlpasses.instruments import Instrument
@@ -14,13 +14,30 @@ from mlpasses.passes import Pass
 class Verification(Instrument):
     """The structure of the whole program, and the specification of the ops that the pass touched.
 
+    `original` is the program as it was handed in: what was wrong with an op then is not the pass' doing, and gets a note.
+
     Raises:
         PassError: the pass left an invalid program.
     """
 
+    def __init__(self, original: Program) -> None:
+        self._original = original
+        self._before: list[Problem] | None = None
+
     def after(self, each: Pass, program: Program, context: Context, changes: int) -> None:
         try:
             structure.verify(program)
-            specification.verify(op for op in context.touched if op.block is not None)
+            found = specification.problems(op for op in context.touched if op.block is not None)
+            if found:
+                self._judge(found, context)
         except InvalidProgramError as error:
             raise PassError(f"pass {each.name} left an invalid program:\n{error}") from error
+
+    def _judge(self, found: list[Problem], context: Context) -> None:
+        """Raises for those that are new. The original is looked at here, where it matters: most programs never come this far."""
+        if self._before is None:
+            self._before = specification.problems(self._original)
+        new = new_problems(found, self._before)
+        raise_problems(new)
+        for problem in found:
+            context.note("the program", f"it was handed in with this fault: {problem.message}")

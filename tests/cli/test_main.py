@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,13 +105,15 @@ def test_an_interrupt_is_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_while_running_leaves_nothing_behind(number: signal.Signals, code: int, folder: Path) -> None:
     """The process is stopped where it waits for its recipe, and where nothing was written; saving has its own tests."""
-    command = [*COMMAND, "run", "model.mlpackage", "-", "-o", "out.mlpackage"]
-    process = subprocess.Popen(command, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    time.sleep(1.0)
-    process.send_signal(number)
-    process.communicate(timeout=20)
+    recipe = folder / "recipe.fifo"
+    os.mkfifo(recipe)
+    command = [*COMMAND, "run", "model.mlpackage", recipe.name, "-o", "out.mlpackage"]
+    process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with recipe.open("wb"):  # waits until the process has it open too
+        process.send_signal(number)
+        process.communicate(timeout=60)
     assert process.returncode == code
-    assert [path.name for path in folder.iterdir()] == ["model.mlpackage"]
+    assert sorted(path.name for path in folder.iterdir()) == ["model.mlpackage", "recipe.fifo"]
 
 
 def test_a_reader_that_leaves_early_is_no_error(folder: Path) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from ir.const import Const
-from ir.core import Op, Program
-from ir.diagnostics import InvalidProgramError
+from ir.core import Block, Function, Op, Program
+from ir.diagnostics import InvalidProgramError, PackageError
 from ir.mil import schema
 from ir.mil.blobs import BlobFile
 from ir.mil.lift import lift_model
@@ -394,3 +394,83 @@ def test_decoding_is_left_until_asked(tmp_path: Path) -> None:
     assert const.tensor._array is None  # type: ignore[attr-defined]
     assert const.numpy().tolist() == [True, False]
     assert const.type is TensorType(BOOL, (2,))
+
+
+@pytest.fixture
+def interface(tmp_path: Path) -> Path:
+    """A package with two functions, each with a described input and output."""
+    model, block = single_function_model()
+    kind = TensorType(FP32, (4,))
+    for name in ("main", "other"):
+        function = model.mlProgram.functions[name]
+        function.opset = "CoreML8"
+        named(function.inputs, "x", kind)
+        block = function.block_specializations["CoreML8"]
+        add_op(block, "relu", {"x": "x"}, {"y": kind})
+        block.outputs.append("y")
+        description = model.description.functions.add()
+        description.name = name
+        for features, feature in ((description.input, "x"), (description.output, "y")):
+            made = features.add()
+            made.name = feature
+            made.type.multiArrayType.shape.append(4)
+    model.description.defaultFunctionName = "main"
+    return write_package(tmp_path / "in.mlpackage", model)
+
+
+def test_renamed_output_that_the_interface_does_not_have_is_refused(interface: Path, tmp_path: Path) -> None:
+    program = load_program(interface)
+    program.functions["main"].outputs[0].rename("z")
+    with pytest.raises(PackageError, match="function main returns z, and the model's interface says y"):
+        program.save(tmp_path / "out.mlpackage")
+    assert not (tmp_path / "out.mlpackage").exists()
+
+
+def test_retyped_input_is_refused(interface: Path, tmp_path: Path) -> None:
+    program = load_program(interface)
+    program.functions["main"].inputs[0].type = program.functions["main"].outputs[0].type = TensorType(FP32, (5,))
+    next(program.functions["main"].ops("relu")).output.type = TensorType(FP32, (5,))
+    with pytest.raises(PackageError, match=r"x of function main was fp32\[4\] when it was loaded"):
+        program.save(tmp_path / "out.mlpackage")
+
+
+def test_dropped_function_loses_its_description(interface: Path, tmp_path: Path) -> None:
+    program = load_program(interface)
+    program.drop_function("other")
+    program.save(tmp_path / "out.mlpackage")
+    back = load_program(tmp_path / "out.mlpackage")
+    assert list(back.functions) == ["main"]
+    model = schema.new_model()
+    model.ParseFromString(back.document.model)  # type: ignore[attr-defined]
+    assert [each.name for each in model.description.functions] == ["main"]
+
+
+def test_dropping_the_default_function_is_refused(interface: Path, tmp_path: Path) -> None:
+    program = load_program(interface)
+    program.drop_function("main")
+    with pytest.raises(PackageError, match="function main is the model's default"):
+        program.save(tmp_path / "out.mlpackage")
+
+
+def test_version_below_the_opset_is_refused(interface: Path, tmp_path: Path) -> None:
+    program = load_program(interface)
+    program.spec_version = 6
+    with pytest.raises(InvalidProgramError, match="is written for iOS18, and the model states specification version 6"):
+        program.save(tmp_path / "out.mlpackage")
+
+
+def test_program_that_nobody_could_load_is_not_saved(tmp_path: Path) -> None:
+    kind = TensorType(FP32, (4,))
+    block = Block()
+    inner = block
+    function = Function("main", [("c", kind)], "CoreML8")
+    for level in range(90):
+        nested = Block()
+        inner.append(Op("odd", {}, [(f"v{level}", kind)], blocks=[nested]))
+        inner = nested
+    block.set_outputs([block.first.output])  # type: ignore[union-attr]
+    function.add_block("CoreML8", block)
+    program = Program([function], spec_version=9)
+    with pytest.raises(PackageError, match="nested too deeply"):
+        program.save(tmp_path / "out.mlpackage")
+    assert not (tmp_path / "out.mlpackage").exists()
