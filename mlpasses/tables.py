@@ -52,7 +52,8 @@ def plan_table(plan: Plan, *, rows: int | None = ROWS) -> str:
     """What a pipeline would do, with what is wrong at the end. Of more than `rows` weights the largest are shown; None shows all."""
     parts = []
     if plan.rows:
-        table = grid("weight", "op", "shape", ">before", ">after", ">bits", "scheme", "rule")
+        ruled = any(row.rule for row in plan.rows)
+        table = grid("weight", "op", "shape", ">before", ">after", ">bits", "scheme", *(["rule"] if ruled else []))
         several = len({row.pass_name for row in plan.rows}) > 1
         places = len({row.where for row in plan.rows}) > 1
         order = sorted(range(len(plan.rows)), key=lambda index: -plan.rows[index].before)
@@ -68,13 +69,13 @@ def plan_table(plan: Plan, *, rows: int | None = ROWS) -> str:
                 after,
                 f"{row.bits:.2f}",
                 Text(f"{row.pass_name}: {scheme}" if several else scheme),
-                Text(row.rule),
+                *([Text(row.rule)] if ruled else []),
             )
         count = len({row.key for row in plan.rows})
         more = f", {len(plan.rows) - len(shown)} smaller ones not shown" if len(shown) < len(plan.rows) else ""
         table.show_footer = True
         totals = (f"{count} weight{'' if count == 1 else 's'}{more}", "", "", bytes_text(plan.before), bytes_text(plan.after), "", "", "")
-        for column, text in zip(table.columns, totals, strict=True):
+        for column, text in zip(table.columns, totals, strict=False):
             column.footer = text
         parts.append(rendered(table))
     reasons = dict.fromkeys((row.pass_name, row.why) for row in plan.rows if row.least != row.after)

@@ -1,1 +1,1 @@
-"""The command line: `mlpasses run|inspect|diff|passes`. One module a command, imported when it is called; see docs/cli.md."""
+"""The command line: `mlpasses run|plan|check|…`. One module a command, imported when it is called; see docs/cli.md."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -76,3 +77,23 @@ def size_of(path: Path) -> int:
     if path.is_file():
         return path.stat().st_size
     return sum(file.lstat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def write_text(path: Path, text: str, *, overwrite: bool) -> None:
+    """Writes a file whole or not at all.
+
+    Raises:
+        ConfigError: it exists and may not be replaced, or it cannot be written.
+    """
+    from mlpasses.errors import ConfigError
+
+    if not overwrite and path.exists():
+        raise ConfigError(f"{path} exists: choose another name, or replace it with --force")
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        draft.unlink(missing_ok=True)

@@ -6,25 +6,23 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mlpasses.cli.common import Settings, common_options, load, size_of
+from mlpasses.cli.pipelines import pipeline_from, pipeline_options, recipe_argument
 
 if TYPE_CHECKING:
     from mlpasses.manager import Result
     from mlpasses.pipeline import Pipeline
 
-STDIN: Final = Path("-")
-
 
 @click.command("run")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.argument("recipe", type=click.Path(path_type=Path, allow_dash=True), required=False)
+@recipe_argument
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The package to write.")
-@click.option("-p", "--pass", "entries", multiple=True, metavar="PASS", help="A pass, to run after those of RECIPE. Repeatable.")
-@click.option("-s", "--set", "settings_", multiple=True, metavar="PASS.OPTION=VALUE", help="An option of a pass. Repeatable.")
+@pipeline_options
 @click.option("-f", "--force", is_flag=True, help="Replace an existing package.")
 @click.option("--workers", type=click.IntRange(min=1), help="How many weights to work on at once; all processors by default.")
 @click.option("--scratch", type=click.Path(path_type=Path, exists=True, file_okay=False), help="The folder of scratch files.")
@@ -35,7 +33,7 @@ def command(
     recipe: Path | None,
     output: Path,
     entries: tuple[str, ...],
-    settings_: tuple[str, ...],
+    overrides: tuple[str, ...],
     force: bool,
     workers: int | None,
     scratch: Path | None,
@@ -55,7 +53,7 @@ def command(
     from ir.mil.atomic import check_target
 
     started = perf_counter()
-    pipeline = _pipeline(recipe, entries, settings_)
+    pipeline = pipeline_from(recipe, entries, overrides)
     check_target(output, overwrite=force)
     before = size_of(model)
     result = _run(model, pipeline, settings, workers, scratch)
@@ -65,16 +63,6 @@ def command(
         settings.data({**summary, "report": result.report.as_dict()})
     elif not settings.quiet:
         _show(result, summary, settings)
-
-
-def _pipeline(recipe: Path | None, entries: tuple[str, ...], overrides: tuple[str, ...]) -> Pipeline:
-    """The passes of the recipe, then those given one by one, with options set over both."""
-    from mlpasses.recipe import entries_in, inline_entries, pipeline_of, recipe_entries
-
-    if recipe is None and not entries:
-        raise click.UsageError("there is nothing to run: give a RECIPE, or passes with -p", click.get_current_context())
-    nodes = () if recipe is None else recipe_entries(recipe) if recipe != STDIN else entries_in(sys.stdin.buffer.read(), "<stdin>")
-    return pipeline_of((*nodes, *inline_entries(entries)), overrides)
 
 
 def _run(model: Path, pipeline: Pipeline, settings: Settings, workers: int | None, scratch: Path | None) -> Result:

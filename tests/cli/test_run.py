@@ -77,7 +77,7 @@ def test_a_recipe_may_come_from_standard_input(run: Run, recipe: Path, monkeypat
 def test_nothing_to_run_is_refused(run: Run, folder: Path) -> None:
     ran = run("run", "model.mlpackage", "-o", "out.mlpackage")
     assert ran.code == 2
-    assert ran.err.startswith("error: there is nothing to run: give a RECIPE, or passes with -p\n")
+    assert ran.err.startswith("error: there are no passes: give a RECIPE, or passes with -p\n")
 
 
 def test_an_existing_package_is_refused_before_anything_runs(run: Run, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:

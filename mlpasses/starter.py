@@ -1,0 +1,93 @@
+"""A recipe to start from, for one model: what it needs, its op types with weights, and its largest weights as examples in comments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from ir.core import Op, Program
+from ir.diagnostics import MLPassesError
+from ir.opset import Opset, opset_of_key
+from mlpasses.candidates import Candidate, candidates
+from mlpasses.config import Quantize
+from mlpasses.context import Context
+from mlpasses.findings import plural
+from mlpasses.plan import weight_free
+from mlpasses.quantities import bytes_text, printable, shape_text
+from mlpasses.raising import RaiseOpset
+from mlpasses.yamltree import dump_inline
+
+EXAMPLES: Final = 5
+"""Weights that are shown as examples."""
+
+
+def starter_recipe(program: Program, name: str) -> str:
+    """The recipe, for the model called `name`: raises the opset where 8-bit weights need it, quantizes by op type, cleans up.
+
+    It loads, and nothing is wrong with it for `program`. No weight is read.
+    """
+    found = candidates(program, 1)
+    lowest = min((each.opset for each in found), default=None)
+    target = Quantize().needs if lowest is not None and lowest < Quantize().needs else None
+    obstacle = ""
+    if target is not None:
+        raised = weight_free(program)
+        try:
+            RaiseOpset(target).apply(raised, Context())
+            found = candidates(raised, 1)
+        except MLPassesError as error:
+            obstacle = str(error)
+    lines = [*_head(program, found, name), "version: 1", "passes:"]
+    if obstacle:
+        lines += [f"  # It cannot be raised to {target}, which 8-bit weights need:", *_commented(obstacle)]
+    else:
+        lines += [*_raising(lowest, target), *_quantizing(found)]
+    return "\n".join([*lines, "  - cleanup", ""])
+
+
+def _head(program: Program, found: Sequence[Candidate], name: str) -> Iterator[str]:
+    opsets = ", ".join(f"{function.name} for {opset_of_key(function.opset) or function.opset}" for function in program.all_functions())
+    size = bytes_text(sum({id(each.tensor): each.tensor.nbytes for each in found}.values()))
+    yield f"# A recipe for {printable(name)}: {printable(opsets)}; {plural(len(found), 'weight')}, {size}."
+    yield "#   mlpasses plan MODEL RECIPE             shows what it would do"
+    yield "#   mlpasses passes quantize-weights       explains the options"
+
+
+def _raising(lowest: Opset | None, target: Opset | None) -> Iterator[str]:
+    if target is not None:
+        yield f"  - raise-opset: {target}    # it is written for {lowest}, and 8-bit weights need {target}"
+    else:
+        yield "  # - raise-opset: iOS18    # newer targets have more schemes, and run on newer systems only"
+
+
+def _quantizing(found: Sequence[Candidate]) -> Iterator[str]:
+    if not found:
+        yield "  # - quantize-weights    # it has no weights that could be compressed"
+        return
+    largest = list({each.name: each for each in sorted(found, key=lambda each: -each.tensor.nbytes)}.values())[:EXAMPLES]
+    yield "  - quantize-weights:"
+    yield "      rules:"
+    yield "        # The first rule that matches decides. By name, the largest weights first (remove the # to make them rules):"
+    for index, each in enumerate(largest):
+        outcome = 'skip: "the reason"' if index == 0 else "quantize: {mode: asymmetric}"
+        facts = f"{each.op_type}, {shape_text(each.tensor.shape)}, {bytes_text(each.tensor.nbytes)}"
+        yield f"        # - {{name: {_name(each.name)}, {outcome}}}    # {printable(facts)}"
+    yield "        # By the type of op that uses them:"
+    by_type: dict[str, dict[int, Candidate]] = {}
+    for each in found:
+        for use in each.uses:
+            if isinstance(use.user, Op):
+                by_type.setdefault(use.user.op_type, {})[id(each)] = each
+    sizes = {op_type: sum(each.tensor.nbytes for each in weights.values()) for op_type, weights in by_type.items()}
+    for op_type in sorted(by_type, key=lambda each: -sizes[each]):
+        facts = f"{plural(len(by_type[op_type]), 'weight')}, {bytes_text(sizes[op_type])}"
+        yield f"        - {{op_type: {_name(op_type)}, quantize: {{dtype: int8}}}}    # {facts}"
+
+
+def _name(text: str) -> str:
+    """Text inside of a mapping on one line."""
+    return dump_inline([text])[1:-1]
+
+
+def _commented(text: str) -> Iterator[str]:
+    return (f"  #   {printable(line)}" for line in text.splitlines())
