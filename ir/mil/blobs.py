@@ -27,7 +27,6 @@ import os
 import struct
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from math import prod
 from pathlib import Path
 from types import TracebackType
@@ -36,7 +35,8 @@ from typing import Any, Final, NoReturn
 from attrs import frozen
 
 from ir.diagnostics import PackageError
-from ir.mil.files import BUFFER, check_regular, copy_range, lfs_hint, reason
+from ir.mil.files import BUFFER, check_regular, lfs_hint, reason
+from ir.mil.sink import Sink
 from ir.packing import packed_size
 from ir.tensors import MappedFile, MappedTensor, PackedTensor, Tensor, fingerprint
 from ir.types import DTYPE_BY_BLOB, DType
@@ -48,12 +48,8 @@ _HEADER: Final = struct.Struct("<II56x")
 _RECORD: Final = struct.Struct("<IIQQQ32x")
 _MAX_RANK: Final = 64
 """What a NumPy array can have; it also keeps a product of absurd dimensions from taking forever."""
-_KERNEL_COPY: Final = 1 << 20
-"""Bytes from which a mapped payload is copied inside the kernel.
-
-Measured on ext4 and tmpfs, Linux 6.18: below 1 MiB a `write` from the mapping is the faster one (4 KiB: 1.1 µs through the writer's
-buffer, 6.6 µs by `copy_file_range`; 256 KiB: 52 µs and 88 µs), and at 256 MiB `copy_file_range` is (87 ms and 129 ms).
-"""
+_FROM_FILE: Final = 1 << 20
+"""Bytes from which a mapped payload is read from its file, not through the mapping, whose pages would all have to be mapped first."""
 
 
 @frozen
@@ -270,7 +266,7 @@ class BlobWriter:
     so has the new one. Contents are found again by fingerprint and compared byte for byte with what was written, so that weights
     that differ cost three small reads, and no tensor is held for a later comparison.
 
-    Mapped payloads of 1 MiB and more are copied inside the kernel and never enter this process' memory.
+    Large files are written past the page cache (`ir.mil.sink`), and no payload of a file enters this process' private memory.
 
     Raises:
         FileExistsError: the path exists.
@@ -281,9 +277,8 @@ class BlobWriter:
         self.path = Path(path)
         self.count = 0
         """The blobs written so far."""
-        self._file = self.path.open("xb+", buffering=BUFFER)
-        self._file.write(bytes(_HEADER.size))
-        self._end = _HEADER.size
+        self._sink = Sink(self.path)
+        self._sink.write(bytes(_HEADER.size))
         self._by_source: dict[tuple[MappedFile, int, DType, int], int] = {}
         self._by_mark: dict[int, tuple[DType, int, int]] = {}
         self._by_digest: dict[tuple[DType, bytes], int] = {}
@@ -295,8 +290,7 @@ class BlobWriter:
         if kind is None:
             self.close()
             return
-        with suppress(OSError):  # the first error is the one to tell
-            self._file.close()
+        self._sink.abandon()
 
     def append(self, tensor: Tensor) -> int:
         """Writes a tensor's payload as a blob, unless the file has it, and answers with the offset of its record.
@@ -324,11 +318,8 @@ class BlobWriter:
 
     def close(self) -> None:
         """Writes what is left, and the number of blobs into the header. Does nothing the second time."""
-        if self._file.closed:
-            return
-        with self._file:
-            self._file.seek(0)
-            self._file.write(_HEADER.pack(self.count, VERSION))
+        if not self._sink.closed:
+            self._sink.close(_HEADER.pack(self.count, VERSION))
 
     def _append_content(self, tensor: Tensor) -> int:
         dtype, payload = tensor.dtype, tensor.payload()
@@ -349,27 +340,24 @@ class BlobWriter:
 
     def _holds(self, record: int, payload: memoryview) -> bool:
         """Whether the blob at `record`, of the payload's size, is the payload."""
-        self._file.flush()
         start = record + _RECORD.size
         return all(
-            os.pread(self._file.fileno(), len(part), start + at) == part
+            self._sink.read(start + at, len(part)) == part
             for at in range(0, len(payload), BUFFER)
             if (part := bytes(payload[at : at + BUFFER]))
         )
 
     def _write(self, tensor: Tensor, payload: memoryview) -> int:
         dtype, size = tensor.dtype, len(payload)
-        record = align(self._end)
+        sink, end = self._sink, self._sink.position
+        record = align(end)
         data = record + _RECORD.size
         unused = size * 8 - prod(tensor.shape) * dtype.bits
-        self._file.write(bytes(record - self._end))
-        self._file.write(_RECORD.pack(SENTINEL, dtype.blob, size, data, unused))
-        if size >= _KERNEL_COPY and isinstance(tensor, MappedTensor):
-            self._file.flush()
-            copy_range(tensor.file.fileno(), tensor.offset, self._file.fileno(), data, size)
-            self._file.seek(data + size)
+        sink.write(bytes(record - end))
+        sink.write(_RECORD.pack(SENTINEL, dtype.blob, size, data, unused))
+        if size >= _FROM_FILE and isinstance(tensor, MappedTensor):
+            sink.write_from(tensor.file, tensor.offset, size)
         else:
-            self._file.write(payload)
-        self._end = data + size
+            sink.write(payload)
         self.count += 1
         return record
