@@ -26,6 +26,18 @@ class Result:
 
     program: Program
     report: Report
+    pipeline: Pass
+
+    def record(self) -> Result:
+        """Writes the pipeline into the program's metadata, as a recipe with its hash and versions (see `mlpasses.provenance`).
+
+        Raises:
+            ConfigError: no recipe can state the pipeline: a pass of it is not registered.
+        """
+        from mlpasses.provenance import record  # it knows recipes, and runs do without them
+
+        record(self.program, self.pipeline)
+        return self
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Writes the program as an `.mlpackage`, as `Program.save` does."""
@@ -61,7 +73,7 @@ def run(
     report = Report(weights=context.weights, notes=context.notes)
     runner = _Runner(program.clone(), context, report, (*instruments, Verification(program), Timing(report)))
     runner.step(pipeline)
-    return Result(runner.program, report)
+    return Result(runner.program, report, pipeline)
 
 
 class _Runner:

@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "init": ("mlpasses.cli.init", "Write a recipe for a model, to start from."),
     "inspect": ("mlpasses.cli.inspect", "Show what a model holds: interface, ops, weights, text."),
     "diff": ("mlpasses.cli.diff", "Show in what two models differ."),
+    "recipe": ("mlpasses.cli.recipe", "Print the recipe that made a model, or run it again and compare."),
     "passes": ("mlpasses.cli.passes", "List the passes, or explain one."),
     "schema": ("mlpasses.cli.schema", "Print the JSON Schema of recipes, for editors."),
 }

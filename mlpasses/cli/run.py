@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The package to write.")
 @pipeline_options
 @click.option("-f", "--force", is_flag=True, help="Replace an existing package.")
+@click.option("--record/--no-record", default=True, help="Whether to write the recipe into the metadata of OUT; it is.")
 @click.option("--workers", type=click.IntRange(min=1), help="How many weights to work on at once; all processors by default.")
 @click.option("--scratch", type=click.Path(path_type=Path, exists=True, file_okay=False), help="The folder of scratch files.")
 @common_options
@@ -35,6 +36,7 @@ def command(
     entries: tuple[str, ...],
     overrides: tuple[str, ...],
     force: bool,
+    record: bool,
     workers: int | None,
     scratch: Path | None,
 ) -> None:
@@ -57,6 +59,8 @@ def command(
     check_target(output, overwrite=force)
     before = size_of(model)
     result = _run(model, pipeline, settings, workers, scratch)
+    if record:
+        result.record()
     result.save(output, overwrite=force)
     summary = {"model": str(model), "output": str(output), "before": before, "after": size_of(output), "seconds": perf_counter() - started}
     if settings.as_json:

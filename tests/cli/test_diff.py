@@ -13,7 +13,7 @@ from tests.cli.conftest import Run
 
 @pytest.fixture
 def quantized(run: Run, recipe: Path) -> str:
-    assert run("run", "model.mlpackage", recipe, "-o", "w8.mlpackage").code == 0
+    assert run("run", "model.mlpackage", recipe, "-o", "w8.mlpackage", "--no-record").code == 0
     return "w8.mlpackage"
 
 

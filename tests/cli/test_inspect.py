@@ -24,7 +24,7 @@ def test_inspect(run: Run, folder: Path, golden: Callable[[str], None]) -> None:
 
 
 def test_inspect_compressed(run: Run, recipe: Path, golden: Callable[[str], None]) -> None:
-    run("run", "model.mlpackage", recipe, "-o", "out.mlpackage")
+    run("run", "model.mlpackage", recipe, "-o", "out.mlpackage", "--no-record")
     golden(run("inspect", "out.mlpackage").text)
 
 

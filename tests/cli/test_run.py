@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ir.compare import first_difference
-from mlpasses import Pipeline, Quantize, QuantizeWeights, RaiseOpset, load
+from mlpasses import DeadCode, Pipeline, Quantize, QuantizeWeights, RaiseOpset, load
 from mlpasses import run as run_pipeline
 from tests.cli.conftest import Run, patched
 
@@ -45,8 +45,8 @@ def test_json_is_the_report_with_sizes(run: Run, recipe: Path) -> None:
 
 def test_what_is_written_is_what_python_would_write(run: Run, recipe: Path, example: Path) -> None:
     assert run("run", "model.mlpackage", recipe, "-o", "out.mlpackage").code == 0
-    pipeline = Pipeline(RaiseOpset("iOS18"), QuantizeWeights(Quantize("int8", "symmetric")))
-    run_pipeline(load(example), pipeline).save("python.mlpackage")
+    pipeline = Pipeline(RaiseOpset("iOS18"), QuantizeWeights(Quantize("int8", "symmetric")), DeadCode())
+    run_pipeline(load(example), pipeline).record().save("python.mlpackage")
     assert first_difference(load("out.mlpackage"), load("python.mlpackage")) is None
 
 
