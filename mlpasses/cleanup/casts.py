@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 from attrs import frozen
 
 from ir.types import BF16, FP16, FP32, FP64, DType, TensorType
-from mlpasses.cleanup.forwarding import forwarded, result_type
+from mlpasses.cleanup.forwarding import forwarded, only_type
 from mlpasses.rewrite import Failure, Match, Replacement, RewritePass, Rewriter, p, rule
 
 _FLOATS: Final = {FP16: (11, -24, 15), BF16: (8, -133, 127), FP32: (24, -149, 127), FP64: (53, -1074, 1023)}
@@ -43,7 +43,7 @@ def widens(source: DType, target: DType) -> bool:
 @rule(p.cast(..., x=p.cast(..., x="x").named("inner").shared()))
 def merge_casts(m: Match, rw: Rewriter) -> Replacement | Failure:
     """cast(cast(x, T), U) → cast(x, U), where T has every value of the type of x; → x, where U is the type of x"""
-    source, between, target = m.x.type, m.ops["inner"].output.type, result_type(m)
+    source, between, target = m.x.type, m.ops["inner"].output.type, only_type(m.root)
     if not (isinstance(source, TensorType) and isinstance(between, TensorType) and isinstance(target, TensorType)):
         return m.fail("{} casts what is no tensor", m.root)
     if not widens(source.dtype, between.dtype):

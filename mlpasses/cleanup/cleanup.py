@@ -23,9 +23,9 @@ from mlpasses.pipeline import Composite, Pipeline, Repeat, Step
 FIRST: Final = (SanitizeNames(), SortTopologically())
 """Once, before anything else, so that the others find each op behind what it uses and no name twice. What they do keeps it so."""
 
-ROUND: Final = Pipeline(
+ROUND: Final = (
     DeadCode(),  # first, so that nothing is done to what nobody needs
-    FoldConstants(),  # before the rules, which look at constants
+    FoldConstants(),  # before those that look at constants
     RemoveNoops(),
     MergeCasts(),
     MergeTransposes(),
@@ -48,10 +48,21 @@ class Cleanup(Composite):
     limit: ClassVar[int] = 10
 
     def drive(self, step: Step, context: Context) -> int:
-        before = len(context.notes)
-        changes = sum(step(each) for each in self.parts())
-        context.notes[before:] = dict.fromkeys(context.notes[before:])  # each round finds the same to be left alone, and once is enough
+        noted = len(context.notes)
+        changes = sum(step(each) for each in FIRST)
+        seen: dict[Pass, int] = {}  # each of them leaves nothing to itself, so it need not see a program twice
+        for _ in range(self.limit):
+            before = changes
+            for each in ROUND:
+                if seen.get(each) != changes:
+                    changes += step(each)
+                    seen[each] = changes
+            if changes == before:
+                break
+        else:
+            context.note(self.name, f"still changing after {self.limit} rounds: the program is valid, and not at a fixed point")
+        context.notes[noted:] = dict.fromkeys(context.notes[noted:])  # what is left alone is so in each round, and said once
         return changes
 
     def parts(self) -> tuple[Pass, ...]:
-        return (*FIRST, Repeat(ROUND, limit=self.limit))
+        return (*FIRST, Repeat(Pipeline(*ROUND), limit=self.limit))

@@ -16,7 +16,7 @@ from collections.abc import Hashable
 
 from attrs import frozen
 
-from ir.core import Function, Op
+from ir.core import Function, Op, Value, constant_of
 from ir.opset import OPSETS
 from ir.specs import spec_of
 from mlpasses.cleanup.literals import Literals, operand_key
@@ -37,14 +37,21 @@ class CommonSubexpressions(FunctionPass):
 
     def run(self, fn: Function, cx: Context) -> int:
         literals = Literals()
-        return sum(merge_equal(block, lambda op: _key(op, literals), cx) for block in fn.specializations.values())
+        return sum(merge_equal(block, _group, lambda op: _key(op, literals), cx) for block in fn.specializations.values())
 
 
-def _key(op: Op, literals: Literals) -> Hashable | None:
-    """What an op computes; None where that is not known from its operands."""
-    spec = spec_of(op.op_type, OPSETS[-1])
-    if spec is None or not spec.deterministic or op.blocks or op.op_type == "const":
+def _group(op: Op) -> Hashable | None:
+    """The type of an op, and what is likely to tell it from others of that type; None where its operands are not all that counts."""
+    op_type = op.op_type
+    spec = spec_of(op_type, OPSETS[-1])
+    if spec is None or not spec.deterministic or op_type == "const" or op.blocks:
         return None
+    x = op.get("x")
+    return op_type, x if isinstance(x, Value) and constant_of(x) is None else None
+
+
+def _key(op: Op, literals: Literals) -> Hashable:
+    """What an op computes."""
     operands, attributes = op.operands, op.attributes
     return (
         op.op_type,

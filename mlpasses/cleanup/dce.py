@@ -19,7 +19,6 @@ from attrs import frozen
 from ir.core import Block, Function, Op
 from ir.opset import OPSETS
 from ir.specs import spec_of
-from ir.walk import walk
 from mlpasses.context import Context
 from mlpasses.passes import FunctionPass
 
@@ -37,19 +36,26 @@ class DeadCode(FunctionPass):
         return sum(_sweep(block, _keepers(block), cx) for block in fn.specializations.values())
 
 
-def _keepers(block: Block) -> dict[Op, Op]:
+def _keepers(top: Block) -> dict[Op, Op]:
     """The ops that have to stay although nobody may use them, each with the op that is the reason: itself, or one that it holds."""
     found: dict[Op, Op] = {}
-    for op in walk(block):
-        spec = spec_of(op.op_type, OPSETS[-1])
-        if spec is not None and spec.pure:
-            continue
-        at: Op | None = op
-        while at is not None and at not in found:
-            found[at] = op
-            around = at.block.parent if at.block is not None else None
-            at = around if isinstance(around, Op) else None
+    pending = [top]
+    while pending:
+        block = pending.pop()
+        kept = [op_type for op_type in block.op_types() if not _is_pure(op_type)]
+        for op in block.ops(*kept) if kept else ():
+            at: Op | None = op
+            while at is not None and at not in found:
+                found[at] = op
+                around = at.block.parent if at.block is not None else None
+                at = around if isinstance(around, Op) else None
+        pending.extend(nested for op in reversed(block.nesting_ops()) for nested in reversed(op.blocks))
     return found
+
+
+def _is_pure(op_type: str) -> bool:
+    spec = spec_of(op_type, OPSETS[-1])
+    return spec is not None and spec.pure
 
 
 def _sweep(block: Block, keepers: dict[Op, Op], cx: Context) -> int:
@@ -60,14 +66,14 @@ def _sweep(block: Block, keepers: dict[Op, Op], cx: Context) -> int:
         if op is None:
             pending.pop()
             continue
-        unused = not any(value.is_used for value in op.outputs)
-        if unused and op not in keepers:
-            op.erase()
-            erased += 1
-            continue
-        if unused:
+        if not any(value.is_used for value in op.outputs):
+            if op not in keepers:
+                op.erase()
+                erased += 1
+                continue
             _note(op, keepers[op], cx)
-        pending.extend(reversed(nested) for nested in op.blocks)
+        if op.blocks:
+            pending.extend(reversed(nested) for nested in op.blocks)
     return erased
 
 

@@ -37,13 +37,16 @@ class DeduplicateConsts(ProgramPass):
     def run(self, program: Program, cx: Context) -> int:
         literals = Literals()
         blocks = [block for function in program.all_functions() for block in function.specializations.values()]
-        merged = sum(merge_equal(block, lambda op: _key(op, literals), cx) for block in blocks)
+        merged = sum(merge_equal(block, _group, lambda op: _key(op, literals), cx) for block in blocks)
         return merged + _share(program, literals, cx)
 
 
-def _key(op: Op, literals: Literals) -> Hashable | None:
-    if op.op_type != "const" or op.operands or op.blocks or len(op.outputs) != 1:
-        return None
+def _group(op: Op) -> Hashable | None:
+    """The type of a constant: one that is alone in its type is not looked at."""
+    return op.outputs[0].type if op.op_type == "const" and not op.operands and len(op.outputs) == 1 else None
+
+
+def _key(op: Op, literals: Literals) -> Hashable:
     attributes = op.attributes
     return (
         op.outputs[0].type,
@@ -68,11 +71,20 @@ def _share(program: Program, literals: Literals, cx: Context) -> int:
 
         for function in part.functions.values():
             for op in walk(function):
-                changed = _substitute(op, substitute)
-                if changed:
-                    cx.touched[op] = None
-                    shared += changed
+                if _has_literals(op):
+                    changed = _substitute(op, substitute)
+                    if changed:
+                        cx.touched[op] = None
+                        shared += changed
     return shared
+
+
+def _has_literals(op: Op) -> bool:
+    """Whether an op holds literals beside its name."""
+    attributes = op.attributes
+    if len(attributes) > 1 or (attributes and NAME not in attributes):
+        return True
+    return any(isinstance(operand, Const) for held in op.operands.values() for operand in held)
 
 
 def _substitute(op: Op, substitute: Callable[[Const], Const]) -> int:

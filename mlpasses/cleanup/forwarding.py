@@ -5,38 +5,46 @@ from __future__ import annotations
 from ir.core import Op, Operand, Value, constant_of
 from ir.infer import has_rank
 from ir.types import TensorType, Type
-from mlpasses.rewrite import Constant, Failure, Match
+from ir.verify.specification import agree
+from mlpasses.rewrite import Failure, Match
 
 
-def forwarded(m: Match, x: Operand | Constant) -> Operand | Failure:
-    """`x` as what stands for the only result of the root, or the reason why it cannot.
+def hindrance(op: Op, x: Operand) -> Failure | None:
+    """Why `x` cannot stand for the only result of `op`, an op that uses it; None where it can.
 
     Tensors only: lists and states are places, not values, and a copy of one is another. What a block returns stays an op of that block, and
     no constant: Core ML and coremltools want it so. The result of a constexpr op does not go where it did not go before, since not every
     parameter takes one.
     """
-    value = x.operand if isinstance(x, Constant) else x
-    if len(m.root.outputs) != 1:
-        return m.fail("{} has {} results", m.root, len(m.root.outputs))
-    if not isinstance(value.type, TensorType):
-        return m.fail("{} is no tensor, and a copy of a list or state is not the same one", value)
-    source = value.op if isinstance(value, Value) else None
+    if len(op.outputs) != 1:
+        return Failure("{} has {} results", (op, len(op.outputs)))
+    if not isinstance(x.type, TensorType):
+        return Failure("{} is no tensor, and a copy of a list or state is not the same one", (x,))
+    source = x.op if isinstance(x, Value) else None
     if source is not None and source.op_type.startswith("constexpr_"):
-        return m.fail("{} is decompressed, and not every parameter takes what is", value)
-    result = m.root.output
+        return Failure("{} is decompressed, and not every parameter takes what is", (x,))
+    result = op.outputs[0]
+    if not agree(result.type, x.type):
+        return Failure("%{} is {}, and {} is {}", (result.name, result.type, x, x.type))
     if not result.is_output:
-        return value
-    if source is None or source.block is not m.root.block or constant_of(value) is not None:
-        return m.fail("a block returns %{}, and {} is not computed in that block", result.name, value)
-    if isinstance(value, Value) and value.is_output:
-        return m.fail("a block returns both %{} and %{}", result.name, value.name)
-    return value
+        return None
+    if source is None or source.block is not op.block or source.op_type == "const":
+        return Failure("a block returns %{}, and {} is not computed in that block", (result.name, x))
+    if x.type is not result.type:
+        return Failure("a block returns %{} as {}, and {} is {}", (result.name, result.type, x, x.type))
+    if isinstance(x, Value) and x.is_output:
+        return Failure("a block returns both %{} and %{}", (result.name, x.name))
+    return None
 
 
-def result_type(m: Match) -> Type | None:
-    """The type of the only result of the root; None where it has, against its row in the op tables, none or several."""
-    outputs = m.root.outputs
-    return outputs[0].type if len(outputs) == 1 else None
+def forwarded(m: Match, x: Operand) -> Operand | Failure:
+    """`x` as what stands for the only result of the root, or the reason why it cannot."""
+    return hindrance(m.root, x) or x  # no operand is false
+
+
+def only_type(op: Op) -> Type | None:
+    """The type of the only result of an op; None where it has, against its row in the op tables, none or several."""
+    return op.outputs[0].type if len(op.outputs) == 1 else None
 
 
 def same_order(a: Type, b: Type | None) -> bool:

@@ -18,7 +18,7 @@ from attrs import frozen
 
 from ir.core import Op
 from ir.types import TensorType
-from mlpasses.cleanup.forwarding import forwarded, integers, result_type, same_order
+from mlpasses.cleanup.forwarding import forwarded, integers, only_type, same_order
 from mlpasses.rewrite import Failure, Match, Replacement, RewritePass, Rewriter, p, rule
 
 RESHAPES: Final = ("reshape", "expand_dims", "squeeze", "flatten2d")
@@ -33,7 +33,7 @@ def _is_known(op: Op) -> bool:
 @rule(p.any_of(*RESHAPES)(..., x=p.any_of(*RESHAPES)(..., x="x").named("inner").shared()))
 def merge_reshapes(m: Match, rw: Rewriter) -> Replacement | Failure:
     """reshape(reshape(x, s), t) → reshape(x, t), likewise of expand_dims, squeeze and flatten2d; → x, where t is the shape of x"""
-    root, result = m.root, result_type(m)
+    root, result = m.root, only_type(m.root)
     if not _is_known(root) or not _is_known(m.ops["inner"]):
         return m.fail("the shape of {} or {} is computed", root, m.ops["inner"])
     if same_order(m.x.type, result):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
-from typing import Final
+from typing import Final, TypeAlias
 
 from ir.const import Const
 from ir.core import Block, Op, Value
@@ -13,35 +13,95 @@ NAME: Final = "name"
 """The attribute that names an op, and says nothing of what it does."""
 
 
-def merge_equal(block: Block, key_of: Callable[[Op], Hashable | None], cx: Context) -> int:
+Key: TypeAlias = "Callable[[Op], Hashable | None]"
+
+
+def merge_equal(block: Block, group_of: Key, key_of: Key, cx: Context) -> int:
     """Lets one op stand for all ops of equal keys that come after it in its block, or in blocks nested there; answers with how many went.
 
-    `key_of` is asked of each op once, after the ops before it were merged; None keeps an op out. A value that a block returns keeps its
-    name: the op that stands for it takes the name over. Where it cannot, because it is returned itself, or stands in another block, the op
-    stays; so it does where a nested block that uses it has another value of the name. O(ops + uses).
+    Ops of equal keys are of one group, which costs less to ask for than a key: keys are asked of ops only that are not alone in theirs. A
+    group of None keeps an op out, and so does a key of None. Both are asked for after the ops before were merged, so values that are in
+    them stay what they are. A value that a block returns keeps its name: the op that stands for it takes the name over. Where it cannot,
+    because it is returned itself, or stands in another block, the op stays; so it does where a nested block that uses it has another value
+    of the name. O(ops + uses).
     """
     merged = 0
-    firsts: dict[Hashable, Op] = {}
-    pending: list[tuple[Iterator[Op], list[Hashable]]] = [(iter(block), [])]
+    visible = _Visible(key_of)
+    pending: list[Iterator[Op]] = [iter(block)]
+    visible.enter()
     while pending:
-        ops, own = pending[-1]
-        op = next(ops, None)
+        op = next(pending[-1], None)
         if op is None:
             pending.pop()
-            for key in own:  # what a block defines is not visible behind it
-                del firsts[key]
+            visible.leave()
             continue
-        key = key_of(op)
-        if key is not None:
-            first = firsts.setdefault(key, op)
-            if first is op:
-                own.append(key)
-            elif _can_stand_for(first, op):
+        group = group_of(op)
+        if group is not None:
+            first = visible.first(group, op)
+            if first is not op and _can_stand_for(first, op):
                 _merge(first, op, cx)
                 merged += 1
                 continue
-        pending.extend((iter(nested), []) for nested in reversed(op.blocks))
+        for nested in reversed(op.blocks):
+            pending.append(iter(nested))
+            visible.enter()
     return merged
+
+
+class _Visible:
+    """The ops that were seen and are visible: first those of a group, then, once it has two, those of a key."""
+
+    __slots__ = ("_by_group", "_by_key", "_frames", "_key_of")
+
+    def __init__(self, key_of: Key) -> None:
+        self._key_of = key_of
+        self._by_group: dict[Hashable, tuple[Op, _Frame] | None] = {}
+        """The only op of a group so far, with the frame of its block; None once there were two."""
+        self._by_key: dict[Hashable, Op] = {}
+        self._frames: list[_Frame] = []
+
+    def enter(self) -> None:
+        self._frames.append(_Frame())
+
+    def leave(self) -> None:
+        """What a block defines is not visible behind it."""
+        frame = self._frames.pop()
+        for group in frame.groups:
+            del self._by_group[group]
+        for key in frame.keys:
+            del self._by_key[key]
+
+    def first(self, group: Hashable, op: Op) -> Op:
+        """The first visible op that is equal to `op`, or `op` itself."""
+        frame = self._frames[-1]
+        if group not in self._by_group:
+            self._by_group[group] = op, frame
+            frame.groups.append(group)
+            return op
+        alone = self._by_group[group]
+        if alone is not None:
+            self._by_group[group] = None
+            self._add(*alone)
+        return self._add(op, frame)
+
+    def _add(self, op: Op, frame: _Frame) -> Op:
+        key = self._key_of(op)
+        if key is None:
+            return op
+        first = self._by_key.setdefault(key, op)
+        if first is op:
+            frame.keys.append(key)
+        return first
+
+
+class _Frame:
+    """What a block added to what is visible."""
+
+    __slots__ = ("groups", "keys")
+
+    def __init__(self) -> None:
+        self.groups: list[Hashable] = []
+        self.keys: list[Hashable] = []
 
 
 def _can_stand_for(first: Op, op: Op) -> bool:

@@ -13,23 +13,24 @@ from typing import ClassVar
 import numpy as np
 from attrs import frozen
 
+from ir.const import Const
 from mlpasses.cleanup.forwarding import forwarded
-from mlpasses.rewrite import Constant, Failure, Match, Replacement, RewritePass, Rewriter, const, p, rule
+from mlpasses.rewrite import Failure, Match, Replacement, RewritePass, Rewriter, const, p, rule
 
 
-def permutation(perm: Constant) -> list[int] | None:
+def permutation(const: Const | None) -> list[int] | None:
     """A permutation with its axes counted from the front; None where it is none."""
-    if not perm.const.is_tensor or len(perm.tensor.shape) != 1 or not perm.tensor.dtype.is_integer:
+    if const is None or not const.is_tensor or len(const.tensor.shape) != 1 or not const.tensor.dtype.is_integer:
         return None
-    rank = perm.tensor.shape[0]
-    axes = [int(axis) + rank if axis < 0 else int(axis) for axis in perm.numpy().tolist()]
+    rank = const.tensor.shape[0]
+    axes = [int(axis) + rank if axis < 0 else int(axis) for axis in const.numpy().tolist()]
     return axes if sorted(axes) == list(range(rank)) else None
 
 
 @rule(p.transpose(x=p.transpose(x="x", perm=const("inner")).shared(), perm=const("outer")))
 def merge_transposes(m: Match, rw: Rewriter) -> Replacement | Failure:
     """transpose(transpose(x, p), q) → transpose(x, p[q]); → x, where p[q] is the identity"""
-    inner, outer = permutation(m.inner), permutation(m.outer)
+    inner, outer = permutation(m.inner.const), permutation(m.outer.const)
     if inner is None or outer is None or len(inner) != len(outer):
         return m.fail("{} and {} are no permutations of the same axes", m.inner, m.outer)
     composed = [inner[axis] for axis in outer]

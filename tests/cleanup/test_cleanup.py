@@ -43,7 +43,7 @@ BEFORE = """
       %m: fp16[2, 3] = tanh(x=%l)
       return %m
     } block {
-      %q: fp16[2, 3] = sub(x=%j, y=0.0)
+      %q: fp16[2, 3] = sub(x=%j, y=fp16(0.0))
       %r: fp16[2, 3] = relu(x=%q)
       return %r
     }
@@ -213,7 +213,7 @@ def meaningful(draw: st.DrawFn) -> Program:
     return build_program(builder)
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(meaningful())
 def test_random_programs_keep_their_interface_and_their_meaning(program: Program) -> None:
     result = run(program, Cleanup())
