@@ -8,14 +8,14 @@
         conv1_weight: dense fp16 → int8 per-channel, 1.2 KB → 0.7 KB
 
 Weights are matched by place and name, and those that are left by the ops that use them. Whatever this does not speak of, the wiring of ops
-above all, is told by its first difference (`ir.compare`). What a package holds beside its programs is not compared: descriptions of
-features, files.
+above all, is told by its first difference (`ir.compare`). What the models say of themselves is compared too, where both programs were
+loaded: features in the words of `ir.mil.description`, the rest by bytes. Other files of a package are not.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 from attrs import frozen
@@ -23,31 +23,18 @@ from attrs import frozen
 from ir.compare import first_difference
 from ir.core import Function, Op, Program, Value
 from ir.diagnostics import EvaluationError
+from ir.mil.description import read_description
 from ir.tensors import same_tensor
+from ir.types import StateType
 from ir.weights import Weight
+from mlpasses.changes import Change, list_changes, map_changes
+from mlpasses.described import description_diffs
 from mlpasses.quantities import bytes_text, printable
 
 LINES: Final = 60
 """Weights that are shown of each function."""
 
 State: TypeAlias = Literal["added", "removed", "changed"]
-
-
-@frozen
-class Change:
-    """Something that is one thing here and another there; None where it is not."""
-
-    name: str
-    before: str | None
-    after: str | None
-
-    def __str__(self) -> str:
-        name = printable(self.name)
-        if self.before is None:
-            return f"{name}: added, {printable(self.after or '')}"
-        if self.after is None:
-            return f"{name}: removed, was {printable(self.before)}"
-        return f"{name}: {printable(self.before)} → {printable(self.after)}"
 
 
 @frozen
@@ -121,13 +108,19 @@ class ProgramDiff:
 
     program: tuple[Change, ...]
     """Specification version, attributes, stages."""
+    about: tuple[Change, ...]
+    """Description, author, license, version."""
+    interface: tuple[Change, ...]
+    """What the descriptions say of features where the functions do not say the very same: images, ranges of sizes, predicted features."""
     metadata: tuple[Change, ...]
     functions: tuple[FunctionDiff, ...]
     first: str | None
     """Where the programs first differ in structure, and how; None where they are the same."""
+    otherwise: tuple[str, ...] = ()
+    """Sentences: models that differ beside their programs in what there are no words for. Told where there are no others."""
 
     def __bool__(self) -> bool:
-        return bool(self.program or self.metadata or self.functions or self.first)
+        return bool(self.program or self.about or self.interface or self.metadata or self.functions or self.first or self.otherwise)
 
     def __str__(self) -> str:
         return "\n".join(self._lines()) if self else "no differences"
@@ -137,18 +130,23 @@ class ProgramDiff:
         return {
             "same": not self,
             "program": [_change(change) for change in self.program],
+            "about": [_change(change) for change in self.about],
+            "interface": [_change(change) for change in self.interface],
             "metadata": [_change(change) for change in self.metadata],
             "functions": [_function(function) for function in self.functions],
             "first_difference": self.first,
+            "otherwise": list(self.otherwise),
         }
 
     def _lines(self) -> Iterator[str]:
         yield from map(str, self.program)
         for function in self.functions:
             yield from _function_lines(function)
-        if self.metadata:
-            yield "metadata"
-            yield from (f"  {change}" for change in self.metadata)
+        for title, changes in (("interface", self.interface), ("about", self.about), ("metadata", self.metadata)):
+            if changes:
+                yield title
+                yield from (f"  {change}" for change in changes)
+        yield from self.otherwise
         if self.first is not None and not self.functions:
             yield f"first difference: {printable(self.first)}"
 
@@ -167,11 +165,16 @@ def diff(a: Program, b: Program) -> ProgramDiff:
         if found:
             functions.append(found)
     first = first_difference(a, b)
+    told = {(function.name, change) for function in functions for change in function.interface}
+    described = list(description_diffs(a, b, read_description(a.document), read_description(b.document), told))
     return ProgramDiff(
         program=tuple(_program_changes(a, b)),
-        metadata=tuple(_map_changes(a.metadata, b.metadata)),
+        about=tuple(change for each in described for change in each.about),
+        interface=tuple(change for each in described for change in each.interface),
+        metadata=tuple(map_changes(dict(sorted(a.metadata.items())), dict(sorted(b.metadata.items())))),
         functions=tuple(functions),
         first=None if first is None else str(first),
+        otherwise=tuple(sentence for each in described for sentence in each.otherwise),
     )
 
 
@@ -205,13 +208,7 @@ def _program_changes(a: Program, b: Program) -> Iterator[Change]:
     if a.spec_version != b.spec_version:
         yield Change("spec_version", str(a.spec_version), str(b.spec_version))
     attributes = [{name: repr(value) for name, value in program.attributes.items()} for program in (a, b)]
-    yield from _map_changes(*attributes)
-
-
-def _map_changes(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Change]:
-    for name in dict.fromkeys((*before, *after)):
-        if before.get(name) != after.get(name):
-            yield Change(name, before.get(name), after.get(name))
+    yield from map_changes(*attributes)
 
 
 def _function_diff(name: str, a: Function | None, b: Function | None, weights_a: _Weights, weights_b: _Weights) -> FunctionDiff:
@@ -235,21 +232,17 @@ def _op_counts(function: Function | None) -> Counter[str]:
 
 
 def _interface_changes(a: Function, b: Function) -> Iterator[Change]:
-    yield from _value_changes("input", a.inputs, b.inputs)
-    yield from _value_changes("output", a.outputs, b.outputs)
+    for kind, stateful in (("input", False), ("state", True)):
+        both = [[value for value in function.inputs if isinstance(value.type, StateType) is stateful] for function in (a, b)]
+        yield from list_changes(kind, *map(_typed, both))
+    yield from list_changes("output", _typed(a.outputs), _typed(b.outputs))
     specializations = [", ".join(sorted(key for key in function.specializations if key != function.opset)) for function in (a, b)]
     if specializations[0] != specializations[1]:
         yield Change("other specializations", specializations[0] or None, specializations[1] or None)
 
 
-def _value_changes(kind: str, before: Sequence[Value], after: Sequence[Value]) -> Iterator[Change]:
-    old, new = ({value.name: repr(value.type) for value in values} for values in (before, after))
-    if old != new:
-        yield from (Change(f"{kind} {change.name}", change.before, change.after) for change in _map_changes(old, new))
-        return
-    orders = [", ".join(value.name for value in values) for values in (before, after)]
-    if orders[0] != orders[1]:
-        yield Change(f"order of {kind}s", orders[0], orders[1])
+def _typed(values: Iterable[Value]) -> list[tuple[str, str]]:
+    return [(value.name, repr(value.type)) for value in values]
 
 
 def _weight_changes(before: _Weights, after: _Weights) -> Iterator[WeightChange]:

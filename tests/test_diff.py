@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import numpy as np
 import pytest
 
 from ir.const import Const
 from ir.core import Block, Op, Program, Value
+from ir.mil import schema
 from ir.mil.load import load_program
 from ir.text import parse_fragment
 from ir.types import FP16, TensorType
@@ -218,6 +222,173 @@ class TestProgram:
         first, second = dense(1, 2, 3), dense(1, 2, 3)
         second.metadata["k"] = "\x1b[2J"
         assert "\x1b" not in text_of(diff(first, second))
+
+
+class Described:
+    """Packages of one program each, with the descriptions that a test writes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self, make: Callable[[Any], None], *functions: str, program: Program | None = None) -> Program:
+        """A package whose model `make` has changed: a relu of `x`, or functions of it."""
+        path = self._folder / f"{len(list(self._folder.iterdir()))}.mlpackage"
+        made = program or relu()
+        for name in functions:
+            made.add_function(made.main.clone(name))
+        made.save(path)
+        file = path / "Data/com.apple.CoreML/model.mlmodel"
+        model = schema.new_model()
+        model.ParseFromString(file.read_bytes())
+        make(model)
+        file.write_bytes(model.SerializeToString(deterministic=True))
+        return load_program(path)
+
+
+@pytest.fixture
+def described(tmp_path: Path) -> Described:
+    return Described(tmp_path)
+
+
+def relu(shape: str = "[1, 64]") -> Program:
+    program = fragment(f"inputs %x: fp32{shape}\n%y: fp32{shape} = relu(x=%x)\nreturn %y")
+    program.spec_version = 9
+    return program
+
+
+def unchanged(model: Any) -> None:
+    """The description as it is written for a program that was built."""
+
+
+def image(model: Any) -> None:
+    kind = model.description.input[0].type.imageType
+    kind.width, kind.height, kind.colorSpace = 8, 8, 20
+
+
+def ranged_to(upper: int) -> Callable[[Any], None]:
+    def make(model: Any) -> None:
+        model.description.input[0].type.multiArrayType.shapeRange.sizeRanges[0].upperBound = upper
+
+    return make
+
+
+def unknown_field(model: Any) -> None:
+    model.description.input[0].type.MergeFromString(b"\xa0\x38\x01")
+
+
+class TestDescription:
+    def test_the_same_description_does_not_differ(self, described: Described) -> None:
+        assert not diff(described(image), described(image))
+
+    def test_who_made_it_is_told(self, described: Described) -> None:
+        def ada(model: Any) -> None:
+            model.description.metadata.author = "Ada"
+
+        def eve(model: Any) -> None:
+            model.description.metadata.author = "Eve"
+            model.description.metadata.license = "MIT"
+
+        found = diff(described(ada), described(eve))
+        assert text_of(found).splitlines() == ["about", "  author: Ada → Eve", "  license: added, MIT"]
+        assert found.as_dict()["about"][0] == {"name": "author", "before": "Ada", "after": "Eve"}
+
+    def test_a_feature_that_is_something_else_is_told(self, described: Described) -> None:
+        found = diff(described(unchanged), described(image))
+        assert text_of(found).splitlines() == ["interface", "  input x: fp32[1, 64] → image RGB 8 × 8"]
+        assert found.as_dict()["interface"] == [{"name": "input x", "before": "fp32[1, 64]", "after": "image RGB 8 × 8"}]
+
+    def test_other_sizes_of_a_flexible_input_are_told(self, described: Described) -> None:
+        found = diff(described(unchanged, program=relu("[?, 64]")), described(ranged_to(1024), program=relu("[?, 64]")))
+        text = "input x: fp32[?, 64], 1… × 64, default 1 × 64 → fp32[?, 64], 1…1024 × 64, default 1 × 64"
+        assert text_of(found).splitlines() == ["interface", f"  {text}"]
+
+    def test_what_the_function_says_too_is_told_once(self, described: Described) -> None:
+        found = diff(described(unchanged), described(unchanged, program=relu("[1, 32]")))
+        assert text_of(found).count("input x: fp32[1, 64] → fp32[1, 32]") == 1
+        assert not found.interface
+
+    def test_predicted_features_are_told(self, described: Described) -> None:
+        def classifier(model: Any) -> None:
+            model.description.predictedFeatureName = "y"
+
+        assert "  predicted feature: added, y" in text_of(diff(described(unchanged), described(classifier)))
+
+    def test_features_of_functions_are_told_with_the_function(self, described: Described) -> None:
+        def optional(model: Any) -> None:
+            model.description.functions[1].input[0].type.isOptional = True
+
+        found = diff(described(unchanged, "other"), described(optional, "other"))
+        assert text_of(found).splitlines() == ["interface", "  other: input x: fp32[1, 64] → fp32[1, 64], optional"]
+
+    def test_another_default_function_is_told(self, described: Described) -> None:
+        def other(model: Any) -> None:
+            model.description.defaultFunctionName = "other"
+
+        found = diff(described(unchanged, "other"), described(other, "other"))
+        assert text_of(found).splitlines() == ["interface", "  default function: main → other"]
+
+    def test_features_of_functions_that_come_and_go_are_not_gone_into(self, described: Described) -> None:
+        found = diff(described(unchanged), described(unchanged, "other"))
+        assert [change.name for change in found.interface] == ["default function"]
+        assert not found.otherwise
+
+    def test_what_has_no_words_is_a_difference(self, described: Described) -> None:
+        found = diff(described(unchanged), described(unknown_field))
+        assert text_of(found) == "the description differs otherwise"
+        assert found.as_dict()["otherwise"] == ["the description differs otherwise"]
+        assert found.as_dict()["same"] is False
+
+    def test_a_function_that_is_described_elsewhere_in_the_same_words_is_a_difference(self, described: Described) -> None:
+        def by_name(model: Any) -> None:
+            function = model.description.functions.add()
+            function.name = "main"
+            function.input.extend(model.description.input)
+            function.output.extend(model.description.output)
+            model.description.ClearField("input")
+            model.description.ClearField("output")
+
+        assert text_of(diff(described(unchanged), described(by_name))) == "the description differs otherwise"
+
+    def test_what_lies_beside_program_and_description_is_a_difference(self, described: Described) -> None:
+        def updatable(model: Any) -> None:
+            model.isUpdatable = True
+
+        assert text_of(diff(described(unchanged), described(updatable))) == "the model differs beside its program and description"
+
+    def test_models_in_a_pipeline_are_told_apart(self, described: Described) -> None:
+        def piped(change: Callable[[Any], None], *more: str) -> Callable[[Any], None]:
+            def make(model: Any) -> None:
+                stage = schema.new_model()
+                stage.CopyFrom(model)
+                change(stage)
+                model.Clear()
+                model.specificationVersion = 9
+                model.pipeline.models.add().CopyFrom(stage)
+                for name in more:
+                    model.pipeline.models.add().neuralNetwork.layers.add().name = name
+
+            return make
+
+        def text(*more: str) -> str:
+            return text_of(diff(described(piped(unchanged, "a")), described(piped(image, *more))))
+
+        words = "  stage 0: input x: fp32[1, 64] → image RGB 8 × 8"
+        assert text("a").splitlines() == ["interface", words]
+        assert text().splitlines() == ["interface", "  stage 1: removed, was a model", words]
+        assert text("b").splitlines() == ["interface", words, "stage 1: the model differs beside its program and description"]
+
+    def test_a_built_program_says_nothing_of_itself(self, described: Described) -> None:
+        def ada(model: Any) -> None:
+            image(model)
+            model.description.metadata.author = "Ada"
+
+        assert text_of(diff(described(ada), relu())).splitlines() == ["about", "  author: removed, was Ada"]
+
+    def test_words_of_a_description_cannot_steer_a_terminal(self, described: Described) -> None:
+        def red(model: Any) -> None:
+            model.description.metadata.author = model.description.input[0].shortDescription = "\x1b[31m"
+
+        assert "\x1b" not in text_of(diff(described(unchanged), described(red)))
 
 
 def test_decompressing_changes_forms_and_no_values(corpus: Corpus) -> None:

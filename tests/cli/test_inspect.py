@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from ir.builder import FunctionBuilder, build_program
 from ir.mil.schema import new_model
 from ir.opset import IOS18
 from ir.text import parse
-from ir.types import FP16, StateType, TensorType
+from ir.types import FP16, FP32, UNKNOWN, StateType, TensorType
 from mlpasses import load
 from tests.cli.conftest import Run
 
@@ -40,8 +41,8 @@ def test_inspect_json_has_the_interface(run: Run, folder: Path) -> None:
     data = json.loads(run("inspect", "model.mlpackage", "--json").out)
     (function,) = data["functions"]
     assert (function["name"], function["opset"], function["target"]) == ("main", "CoreML6", "iOS16")
-    assert function["inputs"] == [{"name": "log_mel", "type": "fp32[1, 1, 98, 40]"}]
-    assert function["outputs"] == [{"name": "probabilities", "type": "fp32[1, 35]"}]
+    assert function["inputs"] == [{"name": "log_mel", "type": "fp32[1, 1, 98, 40]", "text": "fp32[1, 1, 98, 40]"}]
+    assert function["outputs"] == [{"name": "probabilities", "type": "fp32[1, 35]", "text": "fp32[1, 35]"}]
     assert data["metadata"]["words"].startswith("backward,bed,")
 
 
@@ -100,8 +101,82 @@ def test_states_are_listed_apart_from_inputs(run: Run, folder: Path) -> None:
         f.outputs(y=f.op("add", x=f.inputs["x"], y=f.op("read_state", input=f.inputs["cache"])))
     build_program(f).save("stateful.mlpackage")
     (function,) = json.loads(run("inspect", "stateful.mlpackage", "--json").out)["functions"]
-    assert function["states"] == [{"name": "cache", "type": "state<fp16[1, 8]>"}]
+    assert function["states"] == [{"name": "cache", "type": "state<fp16[1, 8]>", "text": "state<fp16[1, 8]>"}]
     assert [value["name"] for value in function["inputs"]] == ["x"]
+
+
+@pytest.fixture
+def described(folder: Path) -> str:
+    """The example as an image classifier that somebody wrote: nonsense, and well-formed."""
+    load("model.mlpackage").save("described.mlpackage")
+    file = Path("described.mlpackage/Data/com.apple.CoreML/model.mlmodel")
+    model = new_model()
+    model.ParseFromString(file.read_bytes())
+    model.description.metadata.author = "Ada\x1b[31m"
+    image = model.description.input[0].type.imageType
+    image.width, image.height, image.colorSpace = 40, 98, 10
+    model.description.output[0].shortDescription = "how likely each word is " * 20
+    model.description.predictedFeatureName = "word"
+    file.write_bytes(model.SerializeToString(deterministic=True))
+    return "described.mlpackage"
+
+
+def test_what_the_description_adds_is_shown(run: Run, described: str) -> None:
+    lines = run("inspect", described).out.splitlines()
+    assert "  inputs    log_mel: fp32[1, 1, 98, 40], image GRAYSCALE 40 × 98" in lines
+    assert "  predicts  word" in lines
+    assert "about       author: Ada\\x1b[31m" in lines
+
+
+def test_long_words_on_a_feature_are_cut_in_text_and_whole_in_data(run: Run, described: str) -> None:
+    (line,) = (line for line in run("inspect", described).out.splitlines() if "probabilities: " in line)
+    assert len(line) < 240
+    assert line.endswith("…")
+    (function,) = json.loads(run("inspect", described, "--json").out)["functions"]
+    assert function["outputs"][0]["text"].count("how likely") == 20
+
+
+def test_json_has_the_description(run: Run, described: str) -> None:
+    data = json.loads(run("inspect", described, "--json").out)
+    assert data["about"] == {"author": "Ada\x1b[31m"}
+    assert data["functions"][0]["predicted_feature"] == "word"
+    assert data["functions"][0]["inputs"][0]["text"] == "fp32[1, 1, 98, 40], image GRAYSCALE 40 × 98"
+    assert data["functions"][0]["inputs"][0]["type"] == "fp32[1, 1, 98, 40]"
+
+
+def test_sizes_of_a_flexible_input_are_shown(run: Run, folder: Path) -> None:
+    with FunctionBuilder("main", {"x": TensorType(FP32, (UNKNOWN, 64))}, IOS18) as f:
+        f.outputs(y=f.op("relu", x=f.inputs["x"]))
+    build_program(f).save("flexible.mlpackage")
+    assert "  inputs    x: fp32[?, 64], 1… × 64, default 1 × 64\n" in run("inspect", "flexible.mlpackage").out
+
+
+def test_the_default_function_is_shown(run: Run, folder: Path) -> None:
+    program = load("model.mlpackage")
+    program.spec_version = 9
+    program.add_function(program.main.clone("other"))
+    program.document = None
+    program.save("two.mlpackage")
+    assert "default function main\n" in run("inspect", "two.mlpackage").out
+    assert json.loads(run("inspect", "two.mlpackage", "--json").out)["default_function"] == "main"
+
+
+def test_the_interface_of_a_pipeline_is_shown_with_its_stages(run: Run, described: str) -> None:
+    file = Path(described) / "Data/com.apple.CoreML/model.mlmodel"
+    stage: Any = new_model()
+    stage.ParseFromString(file.read_bytes())
+    model: Any = new_model()
+    model.specificationVersion = stage.specificationVersion
+    model.description.CopyFrom(stage.description)
+    model.pipeline.models.add().CopyFrom(stage)
+    file.write_bytes(model.SerializeToString(deterministic=True))
+    out = run("inspect", described).out
+    assert "\n  inputs    log_mel: image GRAYSCALE 40 × 98\n" in out
+    assert "\nstage 0\n" in out
+    assert "\n    inputs    log_mel: fp32[1, 1, 98, 40], image GRAYSCALE 40 × 98\n" in out
+    data = json.loads(run("inspect", described, "--json").out)
+    assert data["interface"]["inputs"] == [{"name": "log_mel", "type": "image GRAYSCALE 40 × 98", "text": "image GRAYSCALE 40 × 98"}]
+    assert data["stages"]["0"]["about"] == data["about"] == {"author": "Ada\x1b[31m"}
 
 
 def test_metadata_cannot_steer_the_terminal(run: Run, folder: Path) -> None:
