@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from mlpasses.pipeline import Pipeline, Repeat
     from mlpasses.plan import Plan
     from mlpasses.raising import RaiseOpset
-    from mlpasses.recipe import dump_recipe, load_recipe
+    from mlpasses.recipe import dump_recipe, load_recipe, parse_pipeline
     from mlpasses.report import Note, Report, WeightRow
     from mlpasses.rules import Rule, Rules, Skip
     from mlpasses.select import (
@@ -81,7 +81,7 @@ __all__ = [
     "Program", "ProgramPass", "Quantize", "QuantizeWeights", "RaiseOpset", "RecipeError", "RemoveNoops", "Repeat", "Report", "Result",
     "Rule", "Rules", "SanitizeNames", "Skip", "SortTopologically", "UnsupportedModelError", "WeightRow", "__version__",
     "consumer", "dtype", "dump_recipe", "everything", "function", "load", "load_recipe", "matching_ops", "name", "nbytes", "nothing",
-    "numel", "op_type", "opset", "param", "rank", "run",
+    "numel", "op_type", "opset", "param", "parse_pipeline", "rank", "run",
 ]  # fmt: skip
 
 _HOMES: Final = {
@@ -111,7 +111,7 @@ _HOMES: Final = {
     "mlpasses.pipeline": ("Pipeline", "Repeat"),
     "mlpasses.plan": ("Plan",),
     "mlpasses.raising": ("RaiseOpset",),
-    "mlpasses.recipe": ("dump_recipe", "load_recipe"),
+    "mlpasses.recipe": ("dump_recipe", "load_recipe", "parse_pipeline"),
     "mlpasses.report": ("Note", "Report", "WeightRow"),
     "mlpasses.rules": ("Rule", "Rules", "Skip"),
     "mlpasses.select": (

@@ -50,6 +50,16 @@ class Pass(ABC):
 
         return make_plan(program, self, exact=exact)
 
+    def __str__(self) -> str:
+        """The pass, or the passes of a pipeline, on one line, as `mlpasses.parse_pipeline` reads it; `repr` where no recipe can say it."""
+        from mlpasses.errors import ConfigError
+        from mlpasses.recipe import pipeline_text  # recipes know passes
+
+        try:
+            return pipeline_text(self)
+        except ConfigError:
+            return repr(self)
+
     @classmethod
     def summary(cls) -> str:
         """The first line of the docstring: what the pass does."""

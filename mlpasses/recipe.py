@@ -7,7 +7,9 @@
       - dead-code
 
 An entry is the name of a pass, or the name with its options; how options are read is told in `mlpasses.structuring`. An error names the
-file, line and column of what is wrong, and all errors come together.
+file, line and column of what is wrong, and all errors come together. The entries on one line are a pipeline's text:
+
+    raise-opset: iOS18, quantize-weights: {dtype: int8, mode: symmetric}, dead-code
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from mlpasses.passes import Pass
 from mlpasses.pipeline import Pipeline
 from mlpasses.registry import pass_class, suggest
 from mlpasses.structuring import structure_passes, unstructure_pass
-from mlpasses.yamltree import MAX_BYTES, Block, Mark, Node, dump, located, parse
+from mlpasses.yamltree import MAX_BYTES, Block, Mark, Node, dump, dump_inline, located, parse, parse_items
 
 VERSION: Final = 1
 """The version of the format that is written, and the only one that is read."""
@@ -67,13 +69,41 @@ def entries_in(content: str | bytes, file: str) -> tuple[Node, ...]:
     return _entries(parse(content, file))
 
 
-def inline_entries(entries: Iterable[str]) -> tuple[Node, ...]:
-    """Entries that were given one by one: `raise-opset=iOS18`, `quantize-weights: {dtype: int8}`, `dead-code`.
+def inline_entries(texts: Iterable[str]) -> tuple[Node, ...]:
+    """Entries that a command line gives: `raise-opset=iOS18`, `quantize-weights: {dtype: int8}`, `merge-casts, dead-code`.
 
     Raises:
         RecipeError: one is no YAML.
     """
-    return tuple(parse(_with_colon(entry), f"--pass {entry!r}") for entry in entries)
+    found: list[Node] = []
+    for text in texts:
+        spelled, file = _with_colon(text), f"--pass {text!r}"
+        found += parse_items(text, file) if spelled == text else (parse(spelled, file),)
+    return tuple(found)
+
+
+def parse_pipeline(text: str) -> Pipeline:
+    """The pipeline of a text, entries of a recipe with commas between them: `parse_pipeline(str(p)) == p`.
+
+    Raises:
+        RecipeError: it is no YAML, or names passes or options that do not exist; with the place of each error.
+    """
+    return pipeline_of(parse_items(text, "<pipeline>"))
+
+
+def pipeline_text(pipeline: Pass) -> str:
+    """A pass or pipeline on one line, as `parse_pipeline` reads it: `raise-opset: iOS18, repeat: {body: [merge-casts, dead-code]}`.
+
+    Raises:
+        ConfigError: no recipe can state it.
+    """
+    entries = [unstructure_pass(each) for each in (pipeline.passes if type(pipeline) is Pipeline else (pipeline,))]
+    return ", ".join(_item_text(entry) for entry in entries)
+
+
+def _item_text(entry: object) -> str:
+    text = dump_inline([entry])[1:-1]
+    return text[1:-1] if isinstance(entry, dict) else text
 
 
 def pipeline_of(entries: Sequence[Node], overrides: Iterable[str] = ()) -> Pipeline:

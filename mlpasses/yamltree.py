@@ -117,13 +117,26 @@ def parse(source: str | bytes, file: str) -> Node:
     """
     if len(source) > MAX_BYTES:
         raise RecipeError(located(f"this has {len(source)} bytes, and no recipe has more than {MAX_BYTES}", Mark(file)))
-    text = _decoded(source, file)
+    return _parse(_decoded(source, file), file, 0)
+
+
+def parse_items(text: str, file: str) -> tuple[Node, ...]:
+    """Reads what could stand between the brackets of a YAML list: `a, b: {c: 1}`. Raises as `parse`."""
+    if len(text) > MAX_BYTES:
+        raise RecipeError(located(f"this has {len(text)} characters, and no recipe has more than {MAX_BYTES}", Mark(file)))
+    items = _parse(f"[\n{text}\n]", file, 1).data
+    assert isinstance(items, tuple)  # nothing may follow the list that the first character begins
+    return items
+
+
+def _parse(text: str, file: str, above: int) -> Node:
+    """The document in a text; so many lines of it were put above what the file has."""
     try:
-        return _Composer(yaml.parse(text, Loader=yaml.SafeLoader), file).document()
+        return _Composer(yaml.parse(text, Loader=yaml.SafeLoader), file, above).document()
     except yaml.MarkedYAMLError as error:
-        raise RecipeError(_syntax(error, text, file)) from error
+        raise RecipeError(_syntax(error, text, file, above)) from error
     except yaml.reader.ReaderError as error:
-        mark = _mark_of(text, error.position, file)
+        mark = _mark_of(text, error.position, file, above)
         code = error.character if isinstance(error.character, int) else ord(error.character)
         raise RecipeError(located(f"the character U+{code:04X} is not allowed in YAML", mark)) from error
 
@@ -131,9 +144,10 @@ def parse(source: str | bytes, file: str) -> Node:
 class _Composer:
     """Builds nodes from PyYAML's events. Keeps the anchors of one document."""
 
-    def __init__(self, events: Iterator[yaml.Event], file: str) -> None:
+    def __init__(self, events: Iterator[yaml.Event], file: str, above: int) -> None:
         self._events = (event for event in events if not isinstance(event, yaml.StreamStartEvent))
         self._file = file
+        self._above = above
         self._anchors: dict[str, Node | None] = {}
 
     def document(self) -> Node:
@@ -222,7 +236,7 @@ class _Composer:
 
     def _mark(self, event: yaml.Event) -> Mark:
         start = event.start_mark
-        return Mark(self._file) if start is None else Mark(self._file, start.line + 1, start.column + 1)
+        return Mark(self._file) if start is None else Mark(self._file, start.line + 1 - self._above, start.column + 1)
 
     def _error(self, event: yaml.Event, message: str) -> RecipeError:
         return RecipeError(located(message, self._mark(event)))
@@ -325,19 +339,20 @@ def _decoded(source: str | bytes, file: str) -> str:
         raise RecipeError(located(f"the byte 0x{source[error.start]:02x} is not UTF-8", mark, hint="save the file as UTF-8")) from error
 
 
-def _syntax(error: yaml.MarkedYAMLError, text: str, file: str) -> str:
+def _syntax(error: yaml.MarkedYAMLError, text: str, file: str, above: int) -> str:
     at = error.problem_mark or error.context_mark
     if at is None:
         return located(f"this is no YAML: {error.problem or error.context}", Mark(file))
-    mark = Mark(file, at.line + 1, at.column + 1)
+    mark = Mark(file, at.line + 1 - above, at.column + 1)
     lines: Sequence[str] = text.split("\n")
     line = lines[at.line] if at.line < len(lines) else ""
     if "\t" in line[: at.column + 1]:
         return located("a tab stands where YAML wants spaces", mark, hint="indent with spaces")
-    context = f" ({error.context} at line {error.context_mark.line + 1})" if error.context and error.context_mark else ""
+    begun = error.context_mark.line + 1 - above if error.context_mark else 0
+    context = f" ({error.context} at line {begun})" if error.context and begun > 0 else ""
     return located(f"this is no YAML: {error.problem or error.context}{context}", mark)
 
 
-def _mark_of(text: str, position: int, file: str) -> Mark:
+def _mark_of(text: str, position: int, file: str, above: int) -> Mark:
     before = text[:position]
-    return Mark(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
+    return Mark(file, before.count("\n") + 1 - above, len(before) - before.rfind("\n"))

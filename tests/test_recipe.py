@@ -20,7 +20,7 @@ from mlpasses.errors import ConfigError, RecipeError
 from mlpasses.passes import Pass
 from mlpasses.pipeline import Pipeline, Repeat
 from mlpasses.raising import RaiseOpset
-from mlpasses.recipe import dump_recipe, entries_in, inline_entries, load_recipe, pipeline_of
+from mlpasses.recipe import dump_recipe, entries_in, inline_entries, load_recipe, parse_pipeline, pipeline_of
 from mlpasses.yamltree import resolve
 from tests.passes_for_tests import Around, Inner, Level, ManyOptions, NoOptions, OneConfig, OneOption, Scheme, registered
 
@@ -136,8 +136,10 @@ def test_a_recipe_is_read_from_its_path(tmp_path: Path) -> None:
 
 
 def test_inline_entries_are_entries_of_a_recipe() -> None:
-    nodes = inline_entries(["one-option=x", "one-config: {nbits: 2}", "no-options", "one-option=a=b"])
-    assert pipeline_of(nodes) == Pipeline(OneOption("x"), OneConfig(Scheme(nbits=2)), NoOptions(), OneOption("a=b"))
+    nodes = inline_entries(["one-option=x", "one-config: {nbits: 2}", "no-options, dead-code", "one-option=a=b, c"])
+    assert pipeline_of(nodes) == Pipeline(
+        OneOption("x"), OneConfig(Scheme(nbits=2)), NoOptions(), DeadCode(), OneOption("a=b, c")
+    )
 
 
 @pytest.mark.parametrize(
@@ -271,6 +273,73 @@ def test_a_pass_with_anothers_name_cannot_be_dumped() -> None:
 
     with pytest.raises(ConfigError, match=r"'dead-code' is mlpasses\.cleanup\.dce\.DeadCode"):
         dump_recipe(Impostor())
+
+
+# On one line
+
+
+@given(st.lists(any_pass, max_size=4).map(lambda each: Pipeline(*each)))
+def test_what_is_printed_on_one_line_reads_as_it_was(pipeline: Pipeline) -> None:
+    assert parse_pipeline(str(pipeline)) == pipeline
+    assert "\n" not in str(pipeline)
+
+
+@given(any_pass)
+def test_a_pass_prints_as_the_pipeline_of_it(each: Pass) -> None:
+    (found,) = parse_pipeline(str(each) if type(each) is not Pipeline else f"pipeline: [{each}]")
+    assert found == each
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "text"),
+    [
+        (Pipeline(), ""),
+        (DeadCode(), "dead-code"),
+        (RaiseOpset("iOS18"), "raise-opset: iOS18"),
+        (Pipeline(RaiseOpset("iOS18"), QuantizeWeights(Quantize("uint8")), DeadCode()),
+         "raise-opset: iOS18, quantize-weights: {dtype: uint8}, dead-code"),
+        (Pipeline(Repeat(Pipeline(NoOptions(), DeadCode()), 3)), "repeat: {body: [no-options, dead-code], limit: 3}"),
+        (Pipeline(Pipeline(DeadCode())), "pipeline: [dead-code]"),
+    ],
+)  # fmt: skip
+def test_a_pipeline_prints_as_the_entries_of_its_recipe(pipeline: Pass, text: str) -> None:
+    assert str(pipeline) == text
+    assert parse_pipeline(text) == (pipeline if isinstance(pipeline, Pipeline) else Pipeline(pipeline))
+
+
+def test_lines_and_comments_are_free_in_it() -> None:
+    assert parse_pipeline("dead-code, # the rest\n[no-options], raise-opset: iOS18\n") == Pipeline(
+        DeadCode(), Pipeline(NoOptions()), RaiseOpset("iOS18")
+    )
+
+
+def test_what_no_recipe_can_say_prints_as_source() -> None:
+    class Private(NoOptions):
+        """Not registered."""
+
+    assert str(Pipeline(Private())) == repr(Pipeline(Private()))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("dead-code, dead-cod", "there is no pass 'dead-cod'\n  --> <pipeline>:1:12  passes[1]\n  did you mean"),
+        ("one-config: {nbit: 2}", "one-config has no option 'nbit'\n  --> <pipeline>:1:14  passes[0].one-config.nbit"),
+        ("dead-code]", "this is no YAML: expected '<document start>', but found ']'\n  --> <pipeline>:2:1"),
+        ("a: {", "this is no YAML: "),
+        ("a: \0", "the character U+0000 is not allowed in YAML\n  --> <pipeline>:1:4"),
+    ],
+)
+def test_a_mistake_in_it_has_its_place(text: str, message: str) -> None:
+    with pytest.raises(RecipeError) as raised:
+        parse_pipeline(text)
+    assert message in str(raised.value)
+
+
+@given(st.text() | st.lists(st.sampled_from(["dead-code", "[", "]", "{", "}", ", ", ": ", "\n", "---\n", "...\n", "#", "'"])).map("".join))
+def test_no_text_of_a_pipeline_does_more_than_raise_a_recipe_error(text: str) -> None:
+    with suppress(RecipeError):
+        parse_pipeline(text)
 
 
 # Mistakes, each with its place

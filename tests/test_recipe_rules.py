@@ -18,7 +18,7 @@ from mlpasses.errors import ConfigError, RecipeError
 from mlpasses.filter_data import filter_data, filter_of
 from mlpasses.passes import Pass
 from mlpasses.pipeline import Pipeline
-from mlpasses.recipe import dump_recipe, entries_in, load_recipe, pipeline_of
+from mlpasses.recipe import dump_recipe, entries_in, load_recipe, parse_pipeline, pipeline_of
 from mlpasses.rules import POLICIES, Rule, Rules, Skip
 from mlpasses.select import (
     And,
@@ -189,6 +189,7 @@ def test_filter_comes_back_from_its_data(keep: Filter) -> None:
 def test_rules_come_back_from_their_recipe(listed: Rules, passes: int) -> None:
     pipeline = Pipeline(Compress(listed, passes=passes))
     assert load_recipe(dump_recipe(pipeline)) == pipeline
+    assert parse_pipeline(str(pipeline)) == pipeline
 
 
 @given(filters)
@@ -312,7 +313,7 @@ passes:
     assert 'no weight matches name("re:.*atn.*")\n  --> w8.yaml:5:18  passes[0].quantize-weights.rules[0].name\n' in findings
     assert 'did you mean "re:.*attn.*" (2 matches)?' in findings
     assert "  --> w8.yaml:6:51  passes[0].quantize-weights.rules[1].not.name[1]\n" in findings
-    assert "  --> w8.yaml:7:53  passes[0].quantize-weights.rules[2].any[0].rank\n" in findings
+    assert "  --> w8.yaml:7:52  passes[0].quantize-weights.rules[2].any[0].rank\n" in findings
     assert "  --> w8.yaml:9:11  passes[0].quantize-weights.rules[4]\n" in findings
 
 
