@@ -52,7 +52,7 @@ def lift_model(model: schema.Model, weight_file: Callable[[str], BlobFile]) -> P
             'convert_to="mlprogram" and a deployment target of iOS 15 or later'
         )
     program.spec_version = model.specificationVersion
-    program.metadata = dict(model.description.metadata.userDefined)
+    program.metadata = dict(sorted(model.description.metadata.userDefined.items()))
     return program
 
 

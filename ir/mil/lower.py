@@ -36,14 +36,14 @@ def lower_model(program: Program, encoder: Encoder, original: bytes | None, load
     else:
         model.ParseFromString(original)
     _fill_model(model, program, encoder, loaded, ())
-    if program.metadata != dict(model.description.metadata.userDefined):
-        model.description.metadata.userDefined.clear()
-        model.description.metadata.userDefined.update(program.metadata)
     return model
 
 
 def _fill_model(model: schema.Model, program: Program, encoder: Encoder, loaded: Loaded | None, position: tuple[int, ...]) -> None:
     model.specificationVersion = program.spec_version
+    if program.metadata != dict(model.description.metadata.userDefined):
+        model.description.metadata.userDefined.clear()
+        model.description.metadata.userDefined.update(program.metadata)
     kind = model.WhichOneof("Type")
     if not program.stages:
         if loaded is not None:

@@ -314,6 +314,14 @@ def test_pipeline_survives_with_stages_of_other_kinds(wrap: str) -> None:
     assert same_bytes(back, model)
 
 
+def test_metadata_of_a_stage_is_written() -> None:
+    model = pipeline_model([every_corner()])
+    program, _ = round_trip(model)
+    program.stages[(0,)].metadata["by"] = "us"
+    back = lower_model(program, Encoder(lambda tensor: None), model.SerializeToString())
+    assert dict(back.pipeline.models[0].description.metadata.userDefined) == {"by": "us"}
+
+
 def test_new_metadata_is_written(all_types: Path, tmp_path: Path) -> None:
     program = load_program(all_types)
     program.metadata["recipe"] = "quantize"
