@@ -14,7 +14,8 @@ from mlpasses.passes import Pass
 class Verification(Instrument):
     """The structure of the whole program, and the specification of the ops that the pass touched.
 
-    `original` is the program as it was handed in: what was wrong with an op then is not the pass' doing, and gets a note.
+    Not after a pass that changed nothing, which the manager has made sure of by the program's version. `original` is the program as it was
+    handed in: what was wrong with an op then is not the pass' doing, and gets a note.
 
     Raises:
         PassError: the pass left an invalid program.
@@ -25,6 +26,8 @@ class Verification(Instrument):
         self._before: list[Problem] | None = None
 
     def after(self, each: Pass, program: Program, context: Context, changes: int) -> None:
+        if not changes:
+            return
         try:
             structure.verify(program)
             found = specification.problems(op for op in context.touched if op.block is not None)
