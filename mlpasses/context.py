@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import Factory, define, field
 
 from ir.core import Op, Operand
 from ir.tensors import Tensor
 from mlpasses.report import Note, WeightRow
+
+if TYPE_CHECKING:
+    from mlpasses.passes import Pass
 
 
 class Progress(Protocol):
@@ -36,6 +39,15 @@ class Silent:
 
 
 @define
+class Frame:
+    """A pipeline, or another pass made of passes, that is running."""
+
+    composite: Pass
+    steps: int = 0
+    """How many of its passes have begun, each round of a repetition counted."""
+
+
+@define
 class Context:
     """One run of a pipeline. Lives as long as the run does; passes keep nothing of it."""
 
@@ -50,6 +62,8 @@ class Context:
     weights: list[WeightRow] = field(factory=list)
     touched: dict[Op, None] = field(factory=dict)
     """The ops that the running pass made or changed, for the verifier."""
+    around: list[Frame] = field(factory=list)
+    """The passes that the running one is part of, the outermost first."""
 
     def note(self, where: str, reason: str) -> None:
         """Says that something was left alone, or dropped, and why. Nothing is skipped without."""

@@ -10,7 +10,7 @@ from attrs import frozen
 from ir.core import Program
 from ir.diagnostics import MLPassesError
 from ir.verify import structure
-from mlpasses.context import Context, Progress, Silent
+from mlpasses.context import Context, Frame, Progress, Silent
 from mlpasses.errors import PassError
 from mlpasses.instruments import Instrument
 from mlpasses.instruments.timing import Timing
@@ -87,8 +87,14 @@ class _Runner:
 
     def step(self, each: Pass) -> int:
         """Runs one pass; the passes of a composite one by one."""
+        around = self._context.around
+        if around:
+            around[-1].steps += 1
         if isinstance(each, Composite):
-            return each.drive(self.step, self._context)
+            around.append(Frame(each))
+            changes = each.drive(self.step, self._context)
+            around.pop()
+            return changes
         self._context.pass_name = each.name
         self._context.touched.clear()
         where = self._where(each)
@@ -99,7 +105,7 @@ class _Runner:
             for instrument in reversed(self._instruments):
                 instrument.after(each, self.program, self._context, changes)
         except MLPassesError as error:
-            error.add_note(where)
+            error.add_note(f"in {where}")
             for instrument in self._instruments:
                 instrument.failed(each, self.program, self._context, error)
             raise

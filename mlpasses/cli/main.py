@@ -134,7 +134,7 @@ def _explain(error: Exception, *, verbose: bool) -> int:
     code = exit_code(error)
     click.echo(f"error: {error or type(error).__name__}" if code != INTERNAL else _internal(error), err=True)
     for note in getattr(error, "__notes__", ()):
-        click.echo(f"  in {note}", err=True)
+        click.echo(f"  {note}", err=True)
     if code == INTERNAL:
         click.echo("  this should not happen: please report it, with the command and what it prints with -v", err=True)
         if verbose:

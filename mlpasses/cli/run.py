@@ -12,8 +12,10 @@ import click
 
 from mlpasses.cli.common import Settings, common_options, load, size_of
 from mlpasses.cli.pipelines import pipeline_from, pipeline_options, recipe_argument
+from mlpasses.cli.watching import Watching, watching_options
 
 if TYPE_CHECKING:
+    from mlpasses.instruments import Instrument
     from mlpasses.manager import Result
     from mlpasses.pipeline import Pipeline
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--record/--no-record", default=True, help="Whether to write the recipe into the metadata of OUT; it is.")
 @click.option("--workers", type=click.IntRange(min=1), help="How many weights to work on at once; all processors by default.")
 @click.option("--scratch", type=click.Path(path_type=Path, exists=True, file_okay=False), help="The folder of scratch files.")
+@watching_options
 @common_options
 def command(
     settings: Settings,
@@ -39,6 +42,7 @@ def command(
     record: bool,
     workers: int | None,
     scratch: Path | None,
+    watching: Watching,
 ) -> None:
     """Run a recipe over MODEL, write the result to OUT, and show what became of each weight.
 
@@ -58,25 +62,30 @@ def command(
     pipeline = pipeline_from(recipe, entries, overrides)
     check_target(output, overwrite=force)
     before = size_of(model)
-    result = _run(model, pipeline, settings, workers, scratch)
+    result = _run(model, pipeline, settings, workers, scratch, watching.instruments(pipeline))
     if record:
         result.record()
     result.save(output, overwrite=force)
     summary = {"model": str(model), "output": str(output), "before": before, "after": size_of(output), "seconds": perf_counter() - started}
     if settings.as_json:
-        settings.data({**summary, "report": result.report.as_dict()})
+        counts = {} if watching.counts is None else {"statistics": [row.as_dict() for row in watching.counts.rows]}
+        settings.data({**summary, "report": result.report.as_dict(), **counts})
     elif not settings.quiet:
+        for row in watching.counts.rows if watching.counts else ():
+            settings.say(str(row))
         _show(result, summary, settings)
 
 
-def _run(model: Path, pipeline: Pipeline, settings: Settings, workers: int | None, scratch: Path | None) -> Result:
+def _run(
+    model: Path, pipeline: Pipeline, settings: Settings, workers: int | None, scratch: Path | None, instruments: list[Instrument]
+) -> Result:
     from mlpasses.manager import run
     from mlpasses.progress import TerminalProgress
 
     program = load(model, settings)
     shown = not settings.quiet and sys.stderr.isatty()
     with TerminalProgress() if shown else nullcontext() as progress:
-        return run(program, pipeline, progress=progress, workers=workers, scratch=scratch)
+        return run(program, pipeline, instruments=instruments, progress=progress, workers=workers, scratch=scratch)
 
 
 def _show(result: Result, summary: dict[str, Any], settings: Settings) -> None:

@@ -75,7 +75,7 @@ def test_each_error_has_its_exit_code(error: Exception, code: int) -> None:
 
 def test_an_expected_error_is_a_sentence_and_its_notes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     error = ConfigError("it does not fit")
-    error.add_note("pass raise-opset (after dead-code)")
+    error.add_note("in pass raise-opset (after dead-code)")
     patched(monkeypatch, "mlpasses.cli.inspect.load", error)
     ran = run("inspect", "m", "-v")
     assert (ran.code, ran.out, ran.err) == (2, "", "error: it does not fit\n  in pass raise-opset (after dead-code)\n")
