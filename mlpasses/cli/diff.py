@@ -16,7 +16,7 @@ from mlpasses.cli.common import Settings, common_options, load
 def command(settings: Settings, a: Path, b: Path) -> int:
     """Show in what model B differs from model A: interface, opset, ops, weights, metadata; else the first difference.
 
-    The exit code is 0 if they are the same, 1 if they differ. What a package holds beside its programs is not compared.
+    The exit code is 0 if they are the same, 1 if they differ. Other files of the packages are not compared.
     """
     from mlpasses.diff import diff
 
