@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "plan": ("mlpasses.cli.plan", "Show what a recipe would do to a model."),
     "check": ("mlpasses.cli.check", "Say what is wrong with a recipe, by itself or for a model."),
     "init": ("mlpasses.cli.init", "Write a recipe for a model, to start from."),
+    "bisect": ("mlpasses.cli.bisect", "Find the pass, and the rewrite, after which a check of yours fails."),
     "inspect": ("mlpasses.cli.inspect", "Show what a model holds: interface, ops, weights, text."),
     "diff": ("mlpasses.cli.diff", "Show in what two models differ."),
     "recipe": ("mlpasses.cli.recipe", "Print the recipe that made a model, or run it again and compare."),

@@ -55,6 +55,8 @@ class Outcome:
     """What rewriting did. True where it changed anything."""
 
     rules: dict[str, RuleCount]
+    last: tuple[str, str] | None = None
+    """The rule that fired last, and where; None where none did."""
 
     @property
     def rewrites(self) -> int:
@@ -80,10 +82,12 @@ def rewrite(
     options: Any = None,
     limits: Limits = Limits(),
     listeners: Iterable[Listener] = (),
+    stop_after: int | None = None,
 ) -> Outcome:
     """Applies rules in place, in every specialization and nested block of `root`, until none of them applies any more.
 
-    `options` is what the rules see as `m.options`. O(roots + rewrites · what each of them touches).
+    `options` is what the rules see as `m.options`. After `stop_after` rewrites it stops, as if no rule applied any more; they are the first
+    that it would make without that bound. O(roots + rewrites · what each of them touches).
 
     Raises:
         RewriteError: a rule failed with an exception or broke its contract, or the rules do not come to an end: it says which.
@@ -93,7 +97,8 @@ def rewrite(
     outcome = Outcome({rule.name: RuleCount() for rule in rule_set})
     context = cx if cx is not None else Context()
     for block in _outermost(root):
-        _Driver(block, rule_set, context, options, limits, tuple(listeners), outcome).run()
+        left = None if stop_after is None else stop_after - outcome.rewrites
+        _Driver(block, rule_set, context, options, limits, tuple(listeners), outcome, left).run()
     return outcome
 
 
@@ -117,12 +122,14 @@ class _Driver(Listener):
         limits: Limits,
         listeners: tuple[Listener, ...],
         outcome: Outcome,
+        stop_after: int | None,
     ) -> None:
         self.top = top
         self.rules = rules
         self.options = options
         self.limits = limits
         self.outcome = outcome
+        self.stop_after = stop_after
         self.candidates = rules.candidates()
         self.matcher = Matcher()
         self.rewriter = Rewriter(cx, (self, *listeners))
@@ -148,7 +155,7 @@ class _Driver(Listener):
         self.most = max(10_000, 10 * sum(present.values())) if in_all is None else in_all
         self.worklist = found[::-1]
         self.queued = set(found)
-        while self.worklist:
+        while self.worklist and self.fired != self.stop_after:
             op = self.worklist.pop()
             self.queued.discard(op)
             if self._stands(op):
@@ -182,7 +189,8 @@ class _Driver(Listener):
             return False
         count.fired += 1
         self.fired += 1
-        self.history.append((rule.name, where))
+        self.outcome.last = (rule.name, where)
+        self.history.append(self.outcome.last)
         self._check_bounds(led_here + (self.grown >= 0), root)
         return True
 

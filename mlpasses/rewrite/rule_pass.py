@@ -43,6 +43,6 @@ class RewritePass(FunctionPass):
     def run(self, fn: Function, cx: Context) -> int:
         return self.rewrite(fn, cx).rewrites
 
-    def rewrite(self, fn: Function, cx: Context) -> Outcome:
-        """As `run`; answers with what each rule did."""
-        return rewrite(fn, self._rule_set, cx, options=self, limits=self.limits)
+    def rewrite(self, fn: Function, cx: Context, *, stop_after: int | None = None) -> Outcome:
+        """As `run`, or only the first `stop_after` rewrites of it; answers with what each rule did."""
+        return rewrite(fn, self._rule_set, cx, options=self, limits=self.limits, stop_after=stop_after)
