@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import Factory, define, field
 
-from ir.core import Op, Operand
-from ir.tensors import Tensor
+from ir.core import Op
 from mlpasses.report import Note, WeightRow
 
 if TYPE_CHECKING:
@@ -88,13 +87,3 @@ class Origin:
     pass_name: str
     rule: str = ""
     sources: tuple[str, ...] = ()
-
-
-def is_large(tensor: Tensor, threshold: int = 16 << 20) -> bool:
-    """Whether a tensor is worth a compiled kernel: below some 16 MB of weights the start-up of Numba costs more than it saves."""
-    return tensor.nbytes >= threshold
-
-
-def operand_name(operand: Operand) -> str:
-    """A name for reports: the value's, or the literal's type."""
-    return operand.name if hasattr(operand, "name") else repr(operand.type)
