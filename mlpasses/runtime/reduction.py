@@ -13,12 +13,15 @@ import numpy as np
 from ir.diagnostics import EvaluationError
 from mlpasses.runtime.arrays import Array, Ints, axes_of, axis_of, narrow, wide
 
-_Reduce: TypeAlias = Callable[[Array, Ints, bool], Any]
+_Reduce: TypeAlias = Callable[[Array, Ints], Any]
+"""Reduces over axes, which stay as dimensions of 1."""
 
 
 def _reduction(function: _Reduce) -> Callable[..., Array]:
     def evaluate(x: Array, axes: Ints | None = None, keep_dims: bool = False) -> Array:
-        return narrow(function(x, axes_of(axes, x.ndim), keep_dims), x.dtype)
+        over = axes_of(axes, x.ndim)
+        kept = function(x, over)
+        return narrow(kept if keep_dims else np.squeeze(kept, axis=over), x.dtype)
 
     return evaluate
 
@@ -33,49 +36,48 @@ def _real(x: Array) -> Array:
     return x.astype(np.float64) if x.dtype.kind in "iu" else wide(x)
 
 
-def _sum(x: Array, axes: Ints, keep: bool) -> Any:
-    return np.sum(x, axis=axes, keepdims=keep, dtype=_float32(x))
+def _sum(x: Array, axes: Ints) -> Any:
+    return np.sum(x, axis=axes, keepdims=True, dtype=_float32(x))
 
 
-def _prod(x: Array, axes: Ints, keep: bool) -> Any:
-    return np.prod(x, axis=axes, keepdims=keep, dtype=_float32(x))
+def _prod(x: Array, axes: Ints) -> Any:
+    return np.prod(x, axis=axes, keepdims=True, dtype=_float32(x))
 
 
-def _mean(x: Array, axes: Ints, keep: bool) -> Any:
-    return np.mean(x, axis=axes, keepdims=keep, dtype=np.float64 if x.dtype.kind in "iu" else np.float32)
+def _mean(x: Array, axes: Ints) -> Any:
+    return np.mean(x, axis=axes, keepdims=True, dtype=np.float64 if x.dtype.kind in "iu" else np.float32)
 
 
-def _l1_norm(x: Array, axes: Ints, keep: bool) -> Any:
-    return _sum(np.abs(x), axes, keep)
+def _l1_norm(x: Array, axes: Ints) -> Any:
+    return _sum(np.abs(x), axes)
 
 
-def _sum_square(x: Array, axes: Ints, keep: bool) -> Any:
-    return np.sum(np.square(x.astype(_float32(x))), axis=axes, keepdims=keep)
+def _sum_square(x: Array, axes: Ints) -> Any:
+    return np.sum(np.square(x.astype(_float32(x))), axis=axes, keepdims=True)
 
 
-def _l2_norm(x: Array, axes: Ints, keep: bool) -> Any:
-    return np.sqrt(np.sum(np.square(_real(x)), axis=axes, keepdims=keep))
+def _l2_norm(x: Array, axes: Ints) -> Any:
+    return np.sqrt(np.sum(np.square(_real(x)), axis=axes, keepdims=True))
 
 
-def _log_sum(x: Array, axes: Ints, keep: bool) -> Any:
-    return np.log(np.sum(_real(x), axis=axes, keepdims=keep))
+def _log_sum(x: Array, axes: Ints) -> Any:
+    return np.log(np.sum(_real(x), axis=axes, keepdims=True))
 
 
-def _log_sum_exp(x: Array, axes: Ints, keep: bool) -> Any:
+def _log_sum_exp(x: Array, axes: Ints) -> Any:
     """The greatest element is taken out, so that no power overflows; an infinite one as it is."""
     values = _real(x)
     most = np.max(values, axis=axes, keepdims=True)
     most = np.where(np.isfinite(most), most, values.dtype.type(0))
-    sums = np.log(np.sum(np.exp(values - most), axis=axes, keepdims=True)) + most
-    return sums if keep else np.squeeze(sums, axis=axes)
+    return np.log(np.sum(np.exp(values - most), axis=axes, keepdims=True)) + most
 
 
-def _max(x: Array, axes: Ints, keep: bool) -> Any:
-    return np.max(x, axis=axes, keepdims=keep)
+def _max(x: Array, axes: Ints) -> Any:
+    return np.max(x, axis=axes, keepdims=True)
 
 
-def _min(x: Array, axes: Ints, keep: bool) -> Any:
-    return np.min(x, axis=axes, keepdims=keep)
+def _min(x: Array, axes: Ints) -> Any:
+    return np.min(x, axis=axes, keepdims=True)
 
 
 def _position(function: Callable[..., Any]) -> Callable[..., Array]:

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import inspect
 import io
 import json
 import re
@@ -114,7 +116,8 @@ def _table(options: list[dict[str, Any]]) -> Iterator[str]:
 
 def _example(kind: type[Pass]) -> str:
     """Before and after: the first indented lines of the docstring of a module that is about this pass alone."""
-    doc = sys.modules[kind.__module__].__doc__ or ""
+    source = inspect.getsource(sys.modules[kind.__module__])
+    doc = ast.get_docstring(ast.parse(source), clean=False) or ""  # as written: from Python 3.13 on `__doc__` has lost its indents
     found = EXAMPLE.search(f"{doc}\n") if doc.startswith(f"`{kind.__name__}`:") else None
     return found[0] if found else ""
 
