@@ -11,12 +11,14 @@ This module is the NumPy reference; `affine_kernels` has the same two functions 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from attrs import frozen
+
+from mlpasses.numerics.pieces import channel_runs, pieces
 
 Array: TypeAlias = npt.NDArray[Any]
 View: TypeAlias = tuple[int, int, int]
@@ -187,14 +189,14 @@ def quantize_view(weight: Array, levels: Grid, engine: Engine, emit: Emit) -> tu
     parameters: list[Affine] = []
     loss = Loss()
     buffer = np.empty(0, np.int8)
-    for channels in _channel_runs(weight.shape, engine.chunk):
+    for channels in channel_runs(weight.shape, engine.chunk):
         run = weight[:, channels, :]
-        pieces = [(at, run[outer, :, inner]) for at, outer, inner in _pieces(run.shape, engine.chunk)]
-        found = [engine.extremes(piece) for _, piece in pieces]
+        parts = [(at, run[outer, :, inner]) for at, outer, inner in pieces(run.shape, engine.chunk)]
+        found = [engine.extremes(piece) for _, piece in parts]
         low, high = (np.minimum.reduce([low for low, _ in found]), np.maximum.reduce([high for _, high in found]))
         affine = fit(low, high, levels)
         start = channels.start * weight.shape[2]
-        for at, piece in pieces:
+        for at, piece in parts:
             if buffer.size < piece.size:
                 buffer = np.empty(piece.size, np.int8)
             out = buffer[: piece.size].reshape(piece.shape)
@@ -202,29 +204,6 @@ def quantize_view(weight: Array, levels: Grid, engine: Engine, emit: Emit) -> tu
             emit(start + at, buffer[: piece.size])
         parameters.append(affine)
     return _joined(parameters), loss
-
-
-def _channel_runs(shape: tuple[int, ...], chunk: int) -> Iterator[slice]:
-    """Runs of channels that are done one after the other. Channels that are interleaved (`outer` > 1) are one run."""
-    outer, channels, inner = shape
-    run = channels if outer != 1 else max(1, chunk // max(inner, 1))
-    for first in range(0, channels, run):
-        yield slice(first, min(first + run, channels))
-
-
-def _pieces(shape: tuple[int, ...], chunk: int) -> Iterator[tuple[int, slice, slice]]:
-    """Cuts a run `[outer, channels, inner]` into contiguous pieces: (position of the first element, part of outer, part of inner)."""
-    outer, channels, inner = shape
-    whole = slice(None)
-    if outer > 1:
-        step = max(1, chunk // max(channels * inner, 1))
-        for first in range(0, outer, step):
-            yield first * channels * inner, slice(first, first + step), whole
-    elif channels == 1:
-        for first in range(0, inner, chunk):
-            yield first, whole, slice(first, first + chunk)
-    else:
-        yield 0, whole, whole
 
 
 def _joined(parts: list[Affine]) -> Affine:

@@ -1,0 +1,28 @@
+"""Views `[outer, channels, inner]` of weights, cut into pieces that are worked on one at a time, in C order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+
+def channel_runs(shape: tuple[int, ...], chunk: int) -> Iterator[slice]:
+    """Runs of channels that are done one after the other. Channels that are interleaved (`outer` > 1) are one run."""
+    outer, channels, inner = shape
+    run = channels if outer != 1 else max(1, chunk // max(inner, 1))
+    for first in range(0, channels, run):
+        yield slice(first, min(first + run, channels))
+
+
+def pieces(shape: tuple[int, ...], chunk: int) -> Iterator[tuple[int, slice, slice]]:
+    """Cuts a run `[outer, channels, inner]` into contiguous pieces: (position of the first element, part of outer, part of inner)."""
+    outer, channels, inner = shape
+    whole = slice(None)
+    if outer > 1:
+        step = max(1, chunk // max(channels * inner, 1))
+        for first in range(0, outer, step):
+            yield first * channels * inner, slice(first, first + step), whole
+    elif channels == 1:
+        for first in range(0, inner, chunk):
+            yield first, whole, slice(first, first + chunk)
+    else:
+        yield 0, whole, whole
