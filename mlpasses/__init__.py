@@ -44,11 +44,15 @@ if TYPE_CHECKING:
     from mlpasses.cleanup.sort import SortTopologically
     from mlpasses.cleanup.transposes import MergeTransposes
     from mlpasses.compress.decompress import DecompressWeights
+    from mlpasses.compress.palettize import PalettizeWeights
+    from mlpasses.compress.prune import PruneWeights
     from mlpasses.compress.quantize import QuantizeWeights
-    from mlpasses.config import Quantize
+    from mlpasses.config import NM, Magnitude, Palettize, Quantize, Threshold
     from mlpasses.context import Context
+    from mlpasses.contract import Preserved
     from mlpasses.errors import ConfigError, PassError, RecipeError
     from mlpasses.manager import Result, run
+    from mlpasses.op_pass import OpPass
     from mlpasses.passes import FunctionPass, Pass, ProgramPass
     from mlpasses.pipeline import Pipeline, Repeat
     from mlpasses.plan import Plan
@@ -75,11 +79,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IOS15", "IOS16", "IOS17", "IOS18", "IOS26",
-    "Cleanup", "CommonSubexpressions", "ConfigError", "Context", "DeadCode", "DecompressWeights", "DeduplicateConsts",
-    "EvaluationError", "Filter", "FoldConstants", "FunctionPass", "InvalidProgramError", "MLPassesError", "MergeCasts", "MergeReshapes",
-    "MergeTransposes", "MutationError", "Note", "Opset", "PackageError", "ParseError", "Pass", "PassError", "Pipeline", "Plan",
-    "Program", "ProgramPass", "Quantize", "QuantizeWeights", "RaiseOpset", "RecipeError", "RemoveNoops", "Repeat", "Report", "Result",
-    "Rule", "Rules", "SanitizeNames", "Skip", "SortTopologically", "UnsupportedModelError", "WeightRow", "__version__",
+    "Cleanup", "CommonSubexpressions", "ConfigError", "Context", "DeadCode", "DecompressWeights", "DeduplicateConsts", "EvaluationError",
+    "Filter", "FoldConstants", "FunctionPass", "InvalidProgramError", "MLPassesError", "Magnitude", "MergeCasts", "MergeReshapes",
+    "MergeTransposes", "MutationError", "NM", "Note", "OpPass", "Opset", "PackageError", "Palettize", "PalettizeWeights", "ParseError",
+    "Pass", "PassError", "Pipeline", "Plan", "Preserved", "Program", "ProgramPass", "PruneWeights", "Quantize", "QuantizeWeights",
+    "RaiseOpset", "RecipeError", "RemoveNoops", "Repeat", "Report", "Result", "Rule", "Rules", "SanitizeNames", "Skip",
+    "SortTopologically", "Threshold", "UnsupportedModelError", "WeightRow", "__version__",
     "consumer", "dtype", "dump_recipe", "everything", "function", "load", "load_recipe", "matching_ops", "name", "nbytes", "nothing",
     "numel", "op_type", "opset", "param", "parse_pipeline", "rank", "run",
 ]  # fmt: skip
@@ -102,11 +107,15 @@ _HOMES: Final = {
     "mlpasses.cleanup.sort": ("SortTopologically",),
     "mlpasses.cleanup.transposes": ("MergeTransposes",),
     "mlpasses.compress.decompress": ("DecompressWeights",),
+    "mlpasses.compress.palettize": ("PalettizeWeights",),
+    "mlpasses.compress.prune": ("PruneWeights",),
     "mlpasses.compress.quantize": ("QuantizeWeights",),
-    "mlpasses.config": ("Quantize",),
+    "mlpasses.config": ("NM", "Magnitude", "Palettize", "Quantize", "Threshold"),
     "mlpasses.context": ("Context",),
+    "mlpasses.contract": ("Preserved",),
     "mlpasses.errors": ("ConfigError", "PassError", "RecipeError"),
     "mlpasses.manager": ("Result", "run"),
+    "mlpasses.op_pass": ("OpPass",),
     "mlpasses.passes": ("FunctionPass", "Pass", "ProgramPass"),
     "mlpasses.pipeline": ("Pipeline", "Repeat"),
     "mlpasses.plan": ("Plan",),

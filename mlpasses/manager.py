@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
@@ -11,13 +12,17 @@ from ir.core import Program
 from ir.diagnostics import MLPassesError
 from ir.verify import structure
 from mlpasses.context import Context, Frame, Progress, Silent
-from mlpasses.errors import PassError
+from mlpasses.contract import lacking
+from mlpasses.errors import ConfigError, PassError
 from mlpasses.instruments import Instrument
 from mlpasses.instruments.timing import Timing
 from mlpasses.instruments.verification import Verification
 from mlpasses.passes import Pass
 from mlpasses.pipeline import Composite, Pipeline
 from mlpasses.report import Report
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 
 @frozen
@@ -51,26 +56,30 @@ def run(
     instruments: Iterable[Instrument] = (),
     progress: Progress | None = None,
     workers: int | None = None,
+    executor: Executor | None = None,
     scratch: str | Path | None = None,
 ) -> Result:
     """Runs a pass or a pipeline over a clone of `program`, which itself never changes.
 
     After each pass the structure of the whole program and the specification of the ops that it touched are verified. `instruments`
     watch as well, in their order before a pass and in reverse after it. `workers` is how many weights may be worked on at once (the
-    number of processors; results do not depend on it), `scratch` the folder for large intermediate results.
+    number of processors; results do not depend on it), `scratch` the folder for large intermediate results. An `executor` works on weights
+    in place of threads of our own: any of `concurrent.futures`, or of a cluster whose workers have the model's files and the scratch folder
+    at the same paths.
 
     Raises:
         InvalidProgramError: the program handed in is not valid.
         PassError: a pass failed or left an invalid program. The cause is chained; nothing is left behind.
-        MLPassesError: a pass refused the program or its configuration, with the reason.
+        ConfigError: a function is written for an older opset than a pass needs, or a pass refused its configuration.
+        MLPassesError: a pass refused the program, with the reason.
     """
     if not isinstance(pipeline, Pass):
         pipeline = Pipeline(pipeline)  # which says what is wrong with it
     structure.verify(program)
-    context = Context(progress=progress or Silent(), scratch=None if scratch is None else Path(scratch))
+    context = Context(progress=progress or Silent(), scratch=None if scratch is None else Path(scratch), executor=executor)
     if workers is not None:
         context.workers = max(1, workers)
-    report = Report(weights=context.weights, notes=context.notes)
+    report = Report(weights=context.weights, notes=context.notes, ops=context.ops)
     runner = _Runner(program.clone(), context, report, (*instruments, Verification(program), Timing(report)))
     runner.step(pipeline)
     return Result(runner.program, report, pipeline)
@@ -91,12 +100,12 @@ class _Runner:
         if around:
             around[-1].steps += 1
         if isinstance(each, Composite):
+            _refuse(lacking(self.program, each.min_opset, each.name))
             around.append(Frame(each))
             changes = each.drive(self.step, self._context)
             around.pop()
             return changes
-        self._context.pass_name = each.name
-        self._context.touched.clear()
+        self._context.begin(each.name)
         where = self._where(each)
         for instrument in self._instruments:
             instrument.before(each, self.program, self._context)
@@ -113,6 +122,7 @@ class _Runner:
 
     def _apply(self, each: Pass, where: str) -> int:
         version = self.program.version
+        _refuse(lacking(self.program, each.min_opset, each.name))
         try:
             changes = each.apply(self.program, self._context)
         except MLPassesError:
@@ -126,3 +136,8 @@ class _Runner:
     def _where(self, each: Pass) -> str:
         before = ", ".join(row.name for row in self._report.passes)
         return f"pass {each.name}" + (f" (after {before})" if before else "")
+
+
+def _refuse(reasons: list[str]) -> None:
+    if reasons:
+        raise ConfigError("\n".join(reasons))

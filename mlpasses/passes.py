@@ -12,7 +12,9 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from ir.core import Function, Program
+from ir.opset import Opset
 from mlpasses.context import Context
+from mlpasses.contract import Preserved
 
 if TYPE_CHECKING:
     from mlpasses.plan import Plan
@@ -31,6 +33,10 @@ class Pass(ABC):
 
     name: ClassVar[str] = "pass"
     """The name in recipes, reports and on the command line: the class name in kebab case."""
+    min_opset: ClassVar[Opset | None] = None
+    """The first opset that the pass knows what to do with. A run refuses a program with a function for an older one; None for any."""
+    preserves: ClassVar[frozenset[Preserved]] = frozenset({Preserved.INTERFACE})
+    """What the pass leaves as it was. A pass that is there to change the interface says so by an empty set."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -40,6 +46,10 @@ class Pass(ABC):
     @abstractmethod
     def apply(self, program: Program, context: Context) -> int:
         """Transforms `program` in place; answers with the number of changes."""
+
+    def kept(self) -> frozenset[Preserved]:
+        """What this pass leaves as it was, with the options that it has: for a pipeline, what all of its passes do."""
+        return self.preserves
 
     def plan(self, program: Program, *, exact: bool = False) -> Plan:
         """What the pass, or pipeline, would do to `program`, which does not change. No weight is read unless `exact`.

@@ -13,8 +13,9 @@ from typing import TypeAlias
 from attrs import Attribute, evolve, field, frozen
 
 from ir.core import Program
-from mlpasses.config import at_least
+from mlpasses.config.checks import at_least
 from mlpasses.context import Context
+from mlpasses.contract import Preserved
 from mlpasses.errors import ConfigError, PassError
 from mlpasses.passes import Pass
 
@@ -34,6 +35,9 @@ class Composite(Pass):
     @abstractmethod
     def parts(self) -> tuple[Pass, ...]:
         """The passes that it consists of, in order."""
+
+    def kept(self) -> frozenset[Preserved]:
+        return frozenset(Preserved).intersection(*(each.kept() for each in self.parts()))
 
     def apply(self, program: Program, context: Context) -> int:
         """Runs the passes without the checks of `mlpasses.run`; answers with the sum of their changes."""

@@ -15,12 +15,13 @@ from ir.core import Program
 from ir.diagnostics import AbstractError, MLPassesError
 from ir.tensors import AbstractTensor, Tensor
 from mlpasses.context import Context
+from mlpasses.contract import lacking
 from mlpasses.errors import ConfigError
 from mlpasses.manager import run
 from mlpasses.passes import Pass
 from mlpasses.pipeline import Composite
 from mlpasses.plan_rows import Plannable, PlanRow, planned
-from mlpasses.report import Note
+from mlpasses.report import Note, OpRow
 
 ABSTRACT_FROM: Final = 2048
 """Bytes from which a tensor of floats or of small integers is a weight to a plan. Indices, shapes and the like keep their numbers."""
@@ -36,6 +37,8 @@ class Plan:
     """Passes that cannot be planned, and why. Those behind them are planned as if they had done nothing."""
     findings: list[str] = field(factory=list)
     """What is wrong: a run would refuse, for these reasons."""
+    ops: list[OpRow] = field(factory=list)
+    """The ops that passes over ops would transform."""
 
     @property
     def before(self) -> int:
@@ -67,6 +70,7 @@ class Plan:
             "notes": [asdict(note) for note in self.notes],
             "unplanned": [asdict(note) for note in self.unplanned],
             "findings": list(self.findings),
+            "ops": [asdict(row) for row in self.ops],
             "before": self.before,
             "after": self.after,
         }
@@ -141,20 +145,22 @@ class _Planning:
         self._skipped = skipped
         self._context = Context(notes=self.plan.notes)
         self._number = -1
+        self._broken = False
+        """Whether a pass raised, so that nobody knows what it left."""
 
     def step(self, each: Pass) -> int:
         if isinstance(each, Composite):
-            return each.drive(self.step, self._context)
+            return 0 if self._lacks(each) else each.drive(self.step, self._context)
         self._number += 1
-        if self._number in self._skipped or (self.plan.findings and not isinstance(each, Plannable)):
+        if self._number in self._skipped or (self._broken and not isinstance(each, Plannable)) or self._lacks(each):
             return 0
-        self._context.pass_name = each.name
-        self._context.touched.clear()
+        self._context.begin(each.name)
         version = self._program.version
         try:
             if isinstance(each, Plannable):
                 planned = each.plan_on(self._program, self._context)
                 self.plan.rows += planned.rows
+                self.plan.ops += planned.ops
                 self.plan.findings += planned.findings
             else:
                 each.apply(self._program, self._context)
@@ -163,7 +169,14 @@ class _Planning:
             raise _Unplannable(self._number, note) from error
         except MLPassesError as error:
             self.plan.findings.append(f"{each.name}: {error}")
+            self._broken = True
         return int(self._program.version != version)
+
+    def _lacks(self, each: Pass) -> bool:
+        """Whether a function is too old for a pass; not asked of a program that an earlier pass may have left half raised."""
+        lacks = [] if self._broken else lacking(self._program, each.min_opset, each.name)
+        self.plan.findings += [reason for reason in lacks if reason not in self.plan.findings]
+        return bool(lacks)
 
 
 def _exact(program: Program, pipeline: Pass) -> Plan:
@@ -171,4 +184,4 @@ def _exact(program: Program, pipeline: Pass) -> Plan:
         result = run(program, pipeline)
     except ConfigError as error:
         return Plan(findings=[str(error)])
-    return Plan([planned(row) for row in result.report.weights], result.report.notes)
+    return Plan([planned(row) for row in result.report.weights], result.report.notes, ops=result.report.ops)

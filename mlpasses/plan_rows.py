@@ -10,7 +10,7 @@ from attrs import Factory, field, frozen
 from ir.core import Program
 from ir.opset import Opset
 from mlpasses.context import Context
-from mlpasses.report import WeightRow
+from mlpasses.report import OpRow, WeightRow
 
 
 @frozen
@@ -68,11 +68,12 @@ class Planned:
     rows: tuple[PlanRow, ...] = ()
     findings: tuple[str, ...] = ()
     """What is wrong with its rules and settings for this program; a run would refuse."""
+    ops: tuple[OpRow, ...] = ()
 
 
 @runtime_checkable
 class Plannable(Protocol):
-    """A pass that can say what it would do to weights without their numbers.
+    """A pass that can say what it would do to weights or ops without the numbers of weights.
 
     Any other pass is planned by running it on the weight-free program; one that asks for a weight's numbers cannot be.
     """

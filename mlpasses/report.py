@@ -43,6 +43,12 @@ class WeightRow:
     """The rule that decided; empty where there is one for everything, or none matched."""
     where: str = ""
     """The function, with stage, specialization and nested blocks as far as there are several: names are unique in one place only."""
+    lut_used: float | None = None
+    """The share of the entries of its tables that are used; None where it has no table."""
+    sparsity: float | None = None
+    """The share of its elements that a sparse form leaves out; None where it is in no such form."""
+    remark: str = ""
+    """What was done otherwise than the config asks for, and why."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -57,6 +63,25 @@ class WeightRow:
     def bits(self) -> float:
         """Bits per weight, everything counted."""
         return 8 * self.after / self.numel if self.numel else 0.0
+
+
+@frozen
+class OpRow:
+    """What a pass over ops made of one of them; in a plan, what it would."""
+
+    pass_name: str
+    name: str
+    op_type: str
+    config: str
+    """The config that its rules chose, as the source that makes it."""
+    rule: str = ""
+    """The rule that decided; empty where there is one for everything."""
+    changes: int | None = None
+    """How many changes it took; None where a plan cannot say."""
+    why: str = ""
+    """Why a plan cannot."""
+    where: str = ""
+    """The function, with stage, specialization and nested blocks as far as there are several."""
 
 
 @frozen
@@ -77,6 +102,7 @@ class Report:
     passes: list[PassRow] = field(factory=list)
     weights: list[WeightRow] = field(factory=list)
     notes: list[Note] = field(factory=list)
+    ops: list[OpRow] = field(factory=list)
 
     @property
     def before(self) -> int:
@@ -94,6 +120,7 @@ class Report:
             "passes": [asdict(row) for row in self.passes],
             "weights": [{**asdict(row), "bits": row.bits, "sqnr": _finite(row.sqnr)} for row in self.weights],
             "notes": [asdict(note) for note in self.notes],
+            "ops": [asdict(row) for row in self.ops],
             "before": self.before,
             "after": self.after,
         }

@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlpasses.quantities import bytes_text, shape_text
-from mlpasses.report import Note, Report, WeightRow
+from mlpasses.report import Note, OpRow, Report, WeightRow
 
 if TYPE_CHECKING:
     from mlpasses.plan import Plan
@@ -41,6 +41,7 @@ def report_table(report: Report, *, rows: int | None = ROWS) -> str:
     parts = []
     if report.weights:
         parts.append(_weights(report, rows))
+    parts += [_ops(report.ops, rows)] if report.ops else []
     parts += _notes(report.notes, rows)
     if not parts:
         changes = sum(row.changes for row in report.passes)
@@ -78,6 +79,7 @@ def plan_table(plan: Plan, *, rows: int | None = ROWS) -> str:
         for column, text in zip(table.columns, totals, strict=False):
             column.footer = text
         parts.append(rendered(table))
+    parts += [_ops(plan.ops, rows)] if plan.ops else []
     reasons = dict.fromkeys((row.pass_name, row.why) for row in plan.rows if row.least != row.after)
     parts += [f"note: {name}: sizes depend on the numbers: {why}" for name, why in reasons]
     parts += _notes([*plan.notes, *plan.unplanned], rows)
@@ -154,6 +156,22 @@ def _largest(rows: Sequence[WeightRow], limit: int | None) -> tuple[list[WeightR
     order = sorted(range(len(rows)), key=lambda index: -rows[index].before)
     shown = set(order[:limit])
     return [rows[i] for i in sorted(shown)], [row for i, row in enumerate(rows) if i not in shown]
+
+
+def _ops(found: Sequence[OpRow], limit: int | None) -> str:
+    ruled, several = any(row.rule for row in found), len({row.where for row in found}) > 1
+    table = grid("op", "type", "pass", "config", ">changes", *(["rule"] if ruled else []))
+    for row in found[:limit]:
+        table.add_row(
+            Text(f"{row.where}: {row.name}" if several else row.name),
+            row.op_type,
+            row.pass_name,
+            Text(row.config),
+            f"{row.changes:,}" if row.changes is not None else f"not known: {row.why}",
+            *([Text(row.rule)] if ruled else []),
+        )
+    more = [f"… and {len(found) - limit} more ops"] if limit is not None and len(found) > limit else []
+    return "\n".join([rendered(table), *more])
 
 
 def _notes(notes: Sequence[Note], limit: int | None) -> list[str]:

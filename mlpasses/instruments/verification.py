@@ -6,24 +6,29 @@ from ir.core import Program
 from ir.diagnostics import InvalidProgramError, Problem
 from ir.verify import new_problems, raise_problems, specification, structure
 from mlpasses.context import Context
+from mlpasses.contract import Signatures, broken, signatures
 from mlpasses.errors import PassError
 from mlpasses.instruments import Instrument
 from mlpasses.passes import Pass
 
 
 class Verification(Instrument):
-    """The structure of the whole program, and the specification of the ops that the pass touched.
+    """The structure of the whole program, the specification of the ops that the pass touched, and what it said it would preserve.
 
     Not after a pass that changed nothing, which the manager has made sure of by the program's version. `original` is the program as it was
     handed in: what was wrong with an op then is not the pass' doing, and gets a note.
 
     Raises:
-        PassError: the pass left an invalid program.
+        PassError: the pass left an invalid program, or changed what it preserves.
     """
 
     def __init__(self, original: Program) -> None:
         self._original = original
         self._before: list[Problem] | None = None
+        self._signatures: Signatures = {}
+
+    def before(self, each: Pass, program: Program, context: Context) -> None:
+        self._signatures = signatures(program)
 
     def after(self, each: Pass, program: Program, context: Context, changes: int) -> None:
         if not changes:
@@ -35,6 +40,10 @@ class Verification(Instrument):
                 self._judge(found, context)
         except InvalidProgramError as error:
             raise PassError(f"pass {each.name} left an invalid program:\n{error}") from error
+        changed = broken(self._signatures, signatures(program), each.kept())
+        if changed:
+            kept = " and ".join(sorted(word.value for word in each.kept()))
+            raise PassError(f"pass {each.name} says that it preserves {kept} (`preserves`), but {'; '.join(changed)}")
 
     def _judge(self, found: list[Problem], context: Context) -> None:
         """Raises for those that are new. The original is looked at here, where it matters: most programs never come this far."""
