@@ -6,7 +6,6 @@ operands are inputs. What the ops compute is in `ir.expansion`.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
@@ -23,7 +22,7 @@ from ir.opset import IOS16, OPSETS
 from ir.opsets.schema import OpSpec
 from ir.specs import spec_of
 from ir.tensors import Array, ArrayTensor, Tensor
-from ir.types import FP32, UINT1, DType, TensorType
+from ir.types import FP32, UINT1, DType, TensorType, Type
 
 PREFIX: Final = "constexpr_"
 
@@ -147,6 +146,25 @@ EVALUATORS: Final[Mapping[str, Evaluator]] = {
 }
 
 
+@frozen(eq=False)
+class Step:
+    """One op of a chain as plain data, which pickles: what its operands are, or which result of which earlier step."""
+
+    op_type: str
+    name: str
+    operands: Mapping[str, Tensor | Result]
+    outputs: tuple[tuple[str, Type], ...]
+    """Name and declared type of each result."""
+
+
+@frozen
+class Result:
+    """An output of a step, by the step's position."""
+
+    step: int
+    output: int
+
+
 def evaluate(op: Op) -> tuple[Tensor, ...]:
     """The values of the outputs of a constexpr op, those that it takes from other constexpr ops evaluated with it.
 
@@ -154,16 +172,29 @@ def evaluate(op: Op) -> tuple[Tensor, ...]:
         EvaluationError: an operand does not fit, is missing, computed at run time, or depends on the op itself; the result is not what the
             op declares; or an op of the chain is of an unknown type.
     """
+    return evaluate_steps(steps(op))
+
+
+def evaluate_steps(chained: Sequence[Step]) -> tuple[Tensor, ...]:
+    """The values of the outputs of the last of some steps. Raises as `evaluate`."""
+    last_use = {operand.step: at for at, step in enumerate(chained) for operand in step.operands.values() if isinstance(operand, Result)}
+    known: dict[int, tuple[Tensor, ...]] = {}
+    for at, step in enumerate(chained):
+        known[at] = _evaluate(step, known)
+        for source in [source for source in known if last_use.get(source) == at]:
+            del known[source]
+    return known[len(chained) - 1]
+
+
+def steps(op: Op) -> list[Step]:
+    """What a constexpr op is computed from, as plain data; itself is the last step. No weight is read.
+
+    Raises:
+        EvaluationError: an operand is missing, computed at run time, or depends on the op itself; or an op is of an unknown type.
+    """
     ops = chain(op)
-    waiting = Counter(source for each in ops for source in sources(each))
-    known: dict[Op, tuple[Tensor, ...]] = {}
-    for each in ops:
-        known[each] = _evaluate(each, known)
-        for source in sources(each):
-            waiting[source] -= 1
-            if not waiting[source]:
-                del known[source]
-    return known[op]
+    places = {each: at for at, each in enumerate(ops)}
+    return [_step(each, places) for each in ops]
 
 
 def check(op: Op) -> None:
@@ -177,7 +208,7 @@ def check(op: Op) -> None:
         if row is None or row.infer is None:
             raise EvaluationError(_no_such_op())
         types = row.infer(Args(row, op.operands, op.attributes))
-        _check_types(op, [kind for kind in types if isinstance(kind, TensorType)])
+        _check_types([(value.name, value.type) for value in op.outputs], [kind for kind in types if isinstance(kind, TensorType)])
     except InferError as error:
         raise EvaluationError(f"{op.op_type} {op.name}: {str(error).removeprefix(f'{op.op_type}: ')}") from None
     except EvaluationError as error:
@@ -234,44 +265,34 @@ def row_of(op: Op) -> OpSpec | None:
     return spec_of(op.op_type, OPSETS[-1])
 
 
-def _evaluate(op: Op, known: Mapping[Op, tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+def _step(op: Op, places: Mapping[Op, int]) -> Step:
     try:
-        evaluator, row = EVALUATORS.get(op.op_type), row_of(op)
-        if evaluator is None or row is None:
+        row = row_of(op)
+        if row is None or op.op_type not in EVALUATORS:
             raise EvaluationError(_no_such_op())
-        results = evaluator(_given(op, row, known))
-        _check_types(op, [TensorType(result.dtype, result.shape) for result in results])
+        operands: dict[str, Tensor | Result] = {}
+        for param in row.params:
+            operand = operand_of(op, param.name)
+            if operand is not None:
+                operands[param.name] = _source_of(operand, param.name, places)
+            elif not param.optional:
+                raise EvaluationError(f"its parameter {param.name} is missing")
+            if operand is not None and isinstance(operand.type, TensorType) and operand.type.dtype not in param.dtypes:
+                wanted = " or ".join(map(repr, param.dtypes))
+                raise EvaluationError(f"its {param.name} is of {operand.type.dtype}, and has to be of {wanted}")
     except EvaluationError as error:
         raise EvaluationError(f"{op.op_type} {op.name}: {error}") from None
-    return results
+    return Step(op.op_type, op.name, operands, tuple((value.name, value.type) for value in op.outputs))
 
 
-def _given(op: Op, row: OpSpec, known: Mapping[Op, tuple[Tensor, ...]]) -> Given:
-    tensors: dict[str, Tensor] = {}
-    for param in row.params:
-        operand = operand_of(op, param.name)
-        if operand is None:
-            if not param.optional:
-                raise EvaluationError(f"its parameter {param.name} is missing")
-            continue
-        tensor = _tensor_of(operand, param.name, known)
-        if tensor.dtype not in param.dtypes:
-            raise EvaluationError(f"its {param.name} is of {tensor.dtype}, and has to be of {' or '.join(map(repr, param.dtypes))}")
-        tensors[param.name] = tensor
-    return Given(tensors)
-
-
-def _tensor_of(operand: Operand, parameter: str, known: Mapping[Op, tuple[Tensor, ...]]) -> Tensor:
+def _source_of(operand: Operand, parameter: str, places: Mapping[Op, int]) -> Tensor | Result:
     literal: Const | None
     if isinstance(operand, Const):
         literal = operand
     else:
         source = operand.op
-        if source is not None and source in known:
-            results = known[source]
-            if operand.index >= len(results):
-                raise EvaluationError(f"its {parameter} is the output {operand.index} of {source.op_type}, which has {len(results)}")
-            return results[operand.index]
+        if source is not None and source in places:
+            return Result(places[source], operand.index)
         if source is None or source.op_type != "const":
             computed = f"the input {operand.name}" if source is None else f"computed by {source.op_type} {operand.name}"
             raise EvaluationError(f"its {parameter} has to be known at compile time, and is {computed}")
@@ -281,13 +302,31 @@ def _tensor_of(operand: Operand, parameter: str, known: Mapping[Op, tuple[Tensor
     return literal.tensor
 
 
-def _check_types(op: Op, types: Sequence[TensorType]) -> None:
-    if len(types) != len(op.outputs):
-        raise EvaluationError(f"it yields {len(types)} results, and has {len(op.outputs)} outputs")
-    for value, found in zip(op.outputs, types, strict=True):
-        declared = value.type
+def _evaluate(step: Step, known: Mapping[int, tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    try:
+        given = Given({name: _tensor(operand, name, known) for name, operand in step.operands.items()})
+        results = EVALUATORS[step.op_type](given)
+        _check_types(step.outputs, [TensorType(result.dtype, result.shape) for result in results])
+    except EvaluationError as error:
+        raise EvaluationError(f"{step.op_type} {step.name}: {error}") from None
+    return results
+
+
+def _tensor(operand: Tensor | Result, parameter: str, known: Mapping[int, tuple[Tensor, ...]]) -> Tensor:
+    if not isinstance(operand, Result):
+        return operand
+    results = known[operand.step]
+    if operand.output >= len(results):
+        raise EvaluationError(f"its {parameter} is the output {operand.output} of an op that has {len(results)}")
+    return results[operand.output]
+
+
+def _check_types(outputs: Sequence[tuple[str, Type]], types: Sequence[TensorType]) -> None:
+    if len(types) != len(outputs):
+        raise EvaluationError(f"it yields {len(types)} results, and has {len(outputs)} outputs")
+    for (name, declared), found in zip(outputs, types, strict=True):
         if not isinstance(declared, TensorType) or declared.dtype is not found.dtype or declared.shape != found.shape:
-            raise EvaluationError(f"{value.name} is {found!r}, and is declared as {declared!r}")
+            raise EvaluationError(f"{name} is {found!r}, and is declared as {declared!r}")
 
 
 def _no_such_op() -> str:

@@ -137,6 +137,9 @@ class PackedTensor(_BytesTensor):
     def payload(self) -> memoryview:
         return self._payload
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PackedTensor, (bytes(self._payload), self.dtype, self.shape)
+
 
 class AbstractTensor(_BytesTensor):
     """A tensor of which only dtype and shape are known: what a plan has in place of weights, present and future.
@@ -210,9 +213,13 @@ class MappedTensor(_BytesTensor):
 
 
 def reshaped(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The same elements in another shape of as many; an abstract tensor stays abstract."""
+    """The same elements in another shape of as many; an abstract tensor stays abstract, and one in a file or packed stays where it is."""
     if isinstance(tensor, AbstractTensor):
         return AbstractTensor(tensor.dtype, shape)
+    if isinstance(tensor, MappedTensor):
+        return MappedTensor(tensor.file, tensor.offset, tensor.dtype, shape)
+    if isinstance(tensor, PackedTensor):
+        return PackedTensor(tensor.payload(), tensor.dtype, shape)
     return ArrayTensor(tensor.numpy().reshape(shape), tensor.dtype)
 
 

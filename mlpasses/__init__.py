@@ -78,10 +78,10 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "IOS15", "IOS16", "IOS17", "IOS18", "IOS26",
+    "IOS15", "IOS16", "IOS17", "IOS18", "IOS26", "NM",
     "Cleanup", "CommonSubexpressions", "ConfigError", "Context", "DeadCode", "DecompressWeights", "DeduplicateConsts", "EvaluationError",
     "Filter", "FoldConstants", "FunctionPass", "InvalidProgramError", "MLPassesError", "Magnitude", "MergeCasts", "MergeReshapes",
-    "MergeTransposes", "MutationError", "NM", "Note", "OpPass", "Opset", "PackageError", "Palettize", "PalettizeWeights", "ParseError",
+    "MergeTransposes", "MutationError", "Note", "OpPass", "Opset", "PackageError", "Palettize", "PalettizeWeights", "ParseError",
     "Pass", "PassError", "Pipeline", "Plan", "Preserved", "Program", "ProgramPass", "PruneWeights", "Quantize", "QuantizeWeights",
     "RaiseOpset", "RecipeError", "RemoveNoops", "Repeat", "Report", "Result", "Rule", "Rules", "SanitizeNames", "Skip",
     "SortTopologically", "Threshold", "UnsupportedModelError", "WeightRow", "__version__",

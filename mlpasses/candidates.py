@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from attrs import frozen
@@ -38,6 +38,8 @@ class Candidate:
     """Why no constexpr op may take its place, whatever the scheme; None if one may."""
     where: str = ""
     """The function, with stage, specialization and nested blocks as far as there are several: names are unique in one place only."""
+    idle: Bystander | None = None
+    """What is said of it where no rule names it: it is a const that nothing uses as a weight. None for weights."""
 
     @property
     def name(self) -> str:
@@ -66,6 +68,29 @@ class Bystander:
     scheme: str
     nbytes: int
     reason: str
+
+
+def named_consts(program: Program, names: Collection[str]) -> list[Candidate]:
+    """The const ops of floating point with these names that nothing uses as a weight: masks, tables, additive constants.
+
+    Passes over weights take them where a rule names them, and only then.
+    """
+    if not names:
+        return []
+    found = []
+    opsets: dict[Block | None, Opset | None] = {}
+    for _, where, op in placed_ops(program):
+        if op.op_type != "const" or len(op.outputs) != 1 or op.output.name not in names:
+            continue
+        opset = opsets.setdefault(op.block, opset_of(op.block))
+        idle = None if opset is None else _idle_const(op, where, 0)
+        if opset is None or idle is None or _of_const(op, opset, where) is not None:
+            continue
+        held = op.attributes["val"]
+        assert isinstance(held.type, TensorType)  # or it would not be idle
+        uses = tuple(use for use in op.output.uses if isinstance(use.user, Op))
+        found.append(Candidate(op, held.tensor, opset, uses, _obstacle(op, held.type, opset), where, idle))
+    return found
 
 
 def candidates(program: Program, min_elements: int) -> list[Candidate]:
@@ -102,18 +127,35 @@ def unknown_specializations(program: Program) -> list[tuple[Function, str]]:
     return [(f, key) for f in program.all_functions() for key in f.specializations if opset_of_key(key) is None]
 
 
-def output_axis(candidate: Candidate) -> int | str:
-    """The axis of a weight's output channels, on which all its uses have to agree; where they do not, the reason in words."""
+def output_axis(candidate: Candidate, axis: int | None = None) -> int | str:
+    """The axis of a weight's output channels, or the reason in words why there is none.
+
+    It is `axis`, where that is given, and otherwise the one that all uses of the weight agree on.
+    """
+    rank = len(candidate.tensor.shape)
+    if axis is not None:
+        return axis % rank if -rank <= axis < rank else f"it has no axis {axis}: it is of rank {rank}"
+    return _agreed_axis(candidate, 0)
+
+
+def input_axis(candidate: Candidate) -> int | str:
+    """The axis of a weight's input channels, on which all its uses have to agree, or the reason in words why there is none."""
+    return _agreed_axis(candidate, 1)
+
+
+def _agreed_axis(candidate: Candidate, which: int) -> int | str:
+    """The output channels' axis (0) or the input channels' (1)."""
+    kind = ("output", "input")[which]
     by_axis: dict[int | None, Use] = {}
     for use in candidate.uses:
         assert isinstance(use.user, Op)
-        by_axis.setdefault(channel_axes(use.user, use.parameter, use.position)[0], use)
+        by_axis.setdefault(channel_axes(use.user, use.parameter, use.position)[which], use)
     unknown = by_axis.get(None)
     if unknown is not None:
-        return f"it has no known output channels in {_place(unknown)}"
+        return f"it has no known {kind} channels in {_place(unknown)}"
     if len(by_axis) > 1:
         listed = ", ".join(f"{axis} in {_place(use)}" for axis, use in by_axis.items())
-        return f"its consumers disagree about the axis of its output channels: {listed}"
+        return f"its consumers disagree about the axis of its {kind} channels ({listed}): give an axis"
     return next(axis for axis in by_axis if axis is not None)
 
 

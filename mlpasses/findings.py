@@ -111,7 +111,7 @@ class Explainer:
     def unmatched(self, index: int) -> Finding:
         """A rule that matches nothing."""
         rule = self.rules[index]
-        blamed = [leaf for leaf in _affirmed(rule.filter) if not leaf.mask(self.table).any()]
+        blamed = [leaf for leaf in affirmed(rule.filter) if not leaf.mask(self.table).any()]
         message = f"no {self.table.noun} matches {rule.filter!r}"
         where = place(self.rules, index, blamed[0] if blamed else None)
         return Finding("unmatched", message, index, where, self._hint(self._reasons, rule.filter, blamed))
@@ -205,13 +205,13 @@ def _duplicate(rules: Rules, earlier: int, index: int) -> Finding:
     return Finding("duplicate", message, index, place(rules, index), "remove one of them")
 
 
-def _affirmed(part: Filter) -> Iterator[Leaf]:
+def affirmed(part: Filter) -> Iterator[Leaf]:
     """The leaves that have to be true, or one of which has to: those that are not below a `~`."""
     if isinstance(part, Leaf):
         yield part
     elif isinstance(part, And | Or):
         for inner in part.filters:
-            yield from _affirmed(inner)
+            yield from affirmed(inner)
 
 
 def _near_words(leaf: Words | Named, present: list[str]) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from attrs import Attribute, evolve, field, frozen
 
@@ -27,6 +27,9 @@ Which: TypeAlias = str | type[Pass]
 
 class Composite(Pass):
     """A pass that consists of others."""
+
+    preserves: ClassVar[frozenset[Preserved]] = frozenset()
+    """Empty: what its passes preserve (`kept`), and each of them is held to that by itself."""
 
     @abstractmethod
     def drive(self, step: Step, context: Context) -> int:

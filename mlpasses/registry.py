@@ -24,6 +24,8 @@ GROUP: Final = "mlpasses.passes"
 
 BUILT_IN: Final[Mapping[str, str]] = {
     "raise-opset": "mlpasses.raising:RaiseOpset",
+    "palettize-weights": "mlpasses.compress.palettize:PalettizeWeights",
+    "prune-weights": "mlpasses.compress.prune:PruneWeights",
     "quantize-weights": "mlpasses.compress.quantize:QuantizeWeights",
     "decompress-weights": "mlpasses.compress.decompress:DecompressWeights",
     "cleanup": "mlpasses.cleanup.cleanup:Cleanup",

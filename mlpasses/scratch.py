@@ -6,14 +6,18 @@ there are and whoever is first, and no worker waits for another.
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import shutil
 import tempfile
+import weakref
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from ir.packing import packed_size
 from ir.tensors import MappedFile, MappedTensor, PackedTensor, Tensor
 from ir.types import DType
 from mlpasses.errors import ConfigError
@@ -28,7 +32,10 @@ ADVICE: Final = "name another folder as scratch (--scratch DIR), or make room"
 
 
 class Store:
-    """Slots for results whose sizes are given. Workers write to them, parts in any order; then each is a tensor.
+    """Slots for results whose greatest sizes are given. Workers write to them, parts in any order; then each is a tensor.
+
+    A private store is for threads: small results stay in memory, and the file has no name. A shared one (`Store.shared`) pickles, so that
+    workers in other processes write to it too: all is in a file with a name, which goes away with the store and the last of its tensors.
 
     Raises:
         ConfigError: the scratch folder does not exist, cannot be written to, or has too little space for all that has to go there.
@@ -37,13 +44,26 @@ class Store:
     def __init__(self, sizes: Iterable[int], folder: str | os.PathLike[str] | None = None) -> None:
         self._memory: list[bytearray | None] = []
         self._starts: list[int] = []
+        end = self._lay_out(sizes, KEPT)
+        self._file: ScratchFile | None = ScratchFile(end, folder) if end else None
+
+    @classmethod
+    def shared(cls, sizes: Iterable[int], folder: str | os.PathLike[str] | None = None) -> Store:
+        """A store that other processes may write to, on this machine or on others that have the folder. Raises as the class."""
+        store = cls((), folder)
+        end = store._lay_out(sizes, 0)
+        store._file = NamedScratchFile(end, folder) if end else None
+        return store
+
+    def _lay_out(self, sizes: Iterable[int], kept: int) -> int:
+        """Gives each slot its place: in memory below `kept` bytes; answers with the bytes that the others take in the file."""
         end = 0
         for size in sizes:
-            small = size < KEPT
+            small = size < kept
             self._memory.append(bytearray(size) if small else None)
             self._starts.append(end)
             end += 0 if small else (size + ALIGNMENT - 1) & -ALIGNMENT
-        self._file = ScratchFile(end, folder) if end else None
+        return end
 
     def write(self, slot: int, position: int, data: memoryview) -> None:
         """Writes bytes into a slot. Safe from several threads, as long as no two write to one place.
@@ -58,10 +78,11 @@ class Store:
             self._file.write_at(self._starts[slot] + position, data)
 
     def tensor(self, slot: int, dtype: DType, shape: tuple[int, ...]) -> Tensor:
-        """What has been written to a slot. Asked twice, there are two tensors of the same bytes."""
+        """What has been written to a slot, from its start. Asked twice, there are two tensors of the same bytes."""
         memory = self._memory[slot]
         if memory is not None or self._file is None:
-            return PackedTensor(memoryview(memory or b""), dtype, shape)
+            size = packed_size(math.prod(shape), dtype.bits)
+            return PackedTensor(memoryview(memory or b"")[:size], dtype, shape)
         return MappedTensor(self._file, self._starts[slot], dtype, shape)
 
 
@@ -99,16 +120,74 @@ class ScratchFile(MappedFile):
             raise ConfigError(f"the scratch folder {self.path} cannot be written to: {error.strerror}; {ADVICE}") from error
 
 
+class NamedScratchFile(ScratchFile):
+    """A scratch file with a name, so that other processes can write to it: it pickles as its path.
+
+    The process that made it removes it, with the last tensor that lies in it or when it ends.
+
+    Raises:
+        ConfigError: as `ScratchFile`.
+    """
+
+    __slots__ = ("_removal",)
+
+    def __init__(self, size: int, folder: str | os.PathLike[str] | None = None) -> None:
+        self._fd, name = _named_file(size, Path(folder) if folder is not None else Path(tempfile.gettempdir()))
+        self.path = Path(name)
+        self._removal = weakref.finalize(self, _remove, name)
+        self._view = memoryview(mmap.mmap(self._fd, size, prot=mmap.PROT_READ) if size else b"")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _OpenedScratchFile, (self.path,)
+
+
+class _OpenedScratchFile(ScratchFile):
+    """A named scratch file of another process."""
+
+    __slots__ = ()
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._fd = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+        except OSError as error:
+            raise ConfigError(f"a worker cannot open the scratch file {path}: {error.strerror}; name a folder that it has too") from error
+        size = os.fstat(self._fd).st_size
+        self._view = memoryview(mmap.mmap(self._fd, size, prot=mmap.PROT_READ) if size else b"")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _OpenedScratchFile, (self.path,)
+
+
+def _remove(name: str) -> None:
+    with suppress(OSError):
+        os.unlink(name)  # noqa: PTH108 - called while the interpreter ends
+
+
+def _named_file(size: int, folder: Path) -> tuple[int, str]:
+    try:
+        _check_space(size, folder)
+        fd, name = tempfile.mkstemp(prefix="mlpasses-", suffix=".scratch", dir=folder)
+    except OSError as error:
+        raise ConfigError(f"there can be no scratch file in {folder}: {error.strerror}; {ADVICE}") from error
+    os.ftruncate(fd, size)
+    return fd, name
+
+
 def _nameless_file(size: int, folder: Path) -> int:
     try:
-        free = shutil.disk_usage(folder).free
-        if free < size + SPARE:
-            raise ConfigError(f"the scratch folder {folder} has {_megabytes(free)} free and {_megabytes(size)} are needed; {ADVICE}")
+        _check_space(size, folder)
         with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
             os.ftruncate(file.fileno(), size)
             return os.dup(file.fileno())
     except OSError as error:
         raise ConfigError(f"there can be no scratch file in {folder}: {error.strerror}; {ADVICE}") from error
+
+
+def _check_space(size: int, folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < size + SPARE:
+        raise ConfigError(f"the scratch folder {folder} has {_megabytes(free)} free and {_megabytes(size)} are needed; {ADVICE}")
 
 
 def _megabytes(count: int) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from pickle import PicklingError
 from typing import TypeVar
+
+from mlpasses.errors import ConfigError
 
 Task = TypeVar("Task")
 Outcome = TypeVar("Outcome")
@@ -20,15 +23,16 @@ def run_tasks(
 ) -> list[Outcome]:
     """The outcome of `work` for each task, in the order of the tasks.
 
-    Runs on threads, so `work` has to let go of the interpreter's lock to gain from it (compiled kernels, NumPy, reads and writes do). The
-    largest tasks, by `size`, start first, so that none of them is left for the end. `done` is called on this thread as tasks finish.
+    Runs on threads of its own, so `work` has to let go of the interpreter's lock to gain from it (compiled kernels, NumPy, reads and writes
+    do). The largest tasks, by `size`, start first, so that none of them is left for the end. `done` is called on this thread as tasks
+    finish.
 
     Where a task fails, or an interrupt (Ctrl-C) arrives, the tasks that run are waited for, the others are not started, and the error is
     raised.
     """
     if workers <= 1 or len(tasks) <= 1:
         return [_finished(work, task, done) for task in tasks]
-    order = sorted(range(len(tasks)), key=lambda index: -size(tasks[index]))
+    order = _largest_first(tasks, size)
     with ThreadPoolExecutor(min(workers, len(tasks)), thread_name_prefix="mlpasses") as pool:
         futures = {pool.submit(work, tasks[index]): index for index in order}
         try:
@@ -36,6 +40,39 @@ def run_tasks(
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
     return [future.result() for future in sorted(futures, key=futures.__getitem__)]
+
+
+def submit_tasks(
+    work: Callable[[Task], Outcome],
+    tasks: Sequence[Task],
+    executor: Executor,
+    *,
+    size: Callable[[Task], int],
+    done: Callable[[Task], None] = lambda task: None,
+) -> list[Outcome]:
+    """As `run_tasks`, on an executor that somebody else made and will shut down: of threads, processes, or machines.
+
+    For other processes, `work`, tasks and outcomes have to pickle.
+
+    Raises:
+        ConfigError: a task or `work` does not pickle.
+    """
+    futures = {executor.submit(work, tasks[index]): index for index in _largest_first(tasks, size)}
+    try:
+        _wait(futures, tasks, done)
+    except (PicklingError, AttributeError, TypeError) as error:
+        if "pickle" not in str(error).lower():
+            raise
+        raise ConfigError(f"the executor's workers cannot be sent the work on a weight: {error}") from error
+    finally:
+        for future in futures:
+            future.cancel()
+        wait(futures)
+    return [future.result() for future in sorted(futures, key=futures.__getitem__)]
+
+
+def _largest_first(tasks: Sequence[Task], size: Callable[[Task], int]) -> list[int]:
+    return sorted(range(len(tasks)), key=lambda index: -size(tasks[index]))
 
 
 def _finished(work: Callable[[Task], Outcome], task: Task, done: Callable[[Task], None]) -> Outcome:

@@ -19,7 +19,7 @@ from ir.diagnostics import PackageError
 from ir.mil import schema
 from ir.mil.blobs import BlobFile
 from ir.packing import pack_tensor, packed_size, unpack_tensor
-from ir.tensors import Array, Tensor, byte_view
+from ir.tensors import Array, PackedTensor, Tensor, byte_view
 from ir.types import (
     BOOL,
     DTYPE_BY_PROTO,
@@ -98,6 +98,9 @@ class WireTensor:
     def write_to(self, file: Any) -> int:
         written: int = file.write(self.payload())
         return written
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PackedTensor, (bytes(self.payload()), self.dtype, self.shape)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.type!r}>"

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 from attrs import field, frozen
@@ -30,8 +30,9 @@ from ir.substitute import by_consts
 from ir.tensors import Array, ArrayTensor, Tensor
 from ir.types import STRING, TensorType, Type
 from ir.walk import walk
-from mlpasses.config import at_least
+from mlpasses.config.checks import at_least
 from mlpasses.context import Context
+from mlpasses.contract import EVERYTHING, Preserved
 from mlpasses.passes import FunctionPass
 from mlpasses.runtime.arrays import Arrays
 from mlpasses.runtime.table import SHAPE_ONLY, evaluate_op, evaluator_of
@@ -52,6 +53,8 @@ class FoldConstants(FunctionPass):
     make a NaN of numbers (a fault that is easier to find where it happens), ops whose operands do not fit, and what would grow the program
     by more than `max_bytes` an op.
     """
+
+    preserves: ClassVar[frozenset[Preserved]] = EVERYTHING
 
     max_bytes: int = field(default=64 << 10, validator=at_least(0))
     """How many bytes larger a result may be than the constants that go with the op, as they lie in the file."""

@@ -11,26 +11,25 @@ rounded once. All are computed before anything changes, so that a malformed weig
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
-from functools import partial
+from collections.abc import Hashable, Mapping, Sequence
 
 from attrs import frozen
 
 from ir.const import Const
-from ir.constexprs import EVALUATORS, chain, check, evaluate, is_constexpr
+from ir.constexprs import EVALUATORS, Step, chain, check, evaluate_steps, is_constexpr, steps
 from ir.core import Op, Program, Value
 from ir.packing import packed_size
 from ir.schemes import stored_tensors
 from ir.substitute import by_consts
 from ir.tensors import AbstractTensor, Tensor
-from ir.types import TensorType
+from ir.types import TensorType, Type
 from ir.weights import placed_ops
+from mlpasses.compress.jobs import Done, EngineName, Finished, Part, Writer, run_jobs
 from mlpasses.context import Context
+from mlpasses.numerics.affine import Loss
 from mlpasses.passes import ProgramPass
 from mlpasses.plan_rows import Planned, planned
 from mlpasses.report import WeightRow
-from mlpasses.scratch import Store
-from mlpasses.workers import run_tasks
 
 
 @frozen
@@ -61,25 +60,14 @@ class DecompressWeights(ProgramPass):
         _replace(found, results, cx)
         return Planned(rows)
 
-    def _evaluate(self, work: list[_Compressed], cx: Context) -> dict[int, Mapping[int, Tensor]]:
+    def _evaluate(self, work: Sequence[_Compressed], cx: Context) -> dict[int, Mapping[int, Tensor]]:
         """The dense values by number and output, large ones in a scratch file."""
-        tasks: list[_Task] = []
-        sizes: list[int] = []
-        for each in work:
-            outputs = {value.index: len(sizes) + slot for slot, value in enumerate(each.outputs)}
-            sizes += (_nbytes(value) for value in each.outputs)
-            tasks.append(_Task(each, outputs))
-        store = Store(sizes, cx.scratch)
-        cx.progress.start(self.name, sum(sizes))
-        outcomes = run_tasks(
-            partial(_work, store=store),
-            tasks,
-            size=_Task.size,
-            workers=cx.workers,
-            done=lambda task: cx.progress.advance(task.size(), task.compressed.op.name),
-        )
-        cx.progress.finish()
-        return {task.compressed.number: outcome for task, outcome in zip(tasks, outcomes, strict=True)}
+        outcomes = run_jobs(self.name, [_job(each) for each in work], cx)
+        found: dict[int, Mapping[int, Tensor]] = {}
+        for each, outcome in zip(work, outcomes, strict=True):
+            assert isinstance(outcome, Done)  # no job declines
+            found[each.number] = {value.index: outcome.tensors[str(value.index)] for value in each.outputs}
+        return found
 
 
 def _find(program: Program, cx: Context) -> tuple[list[_Compressed], dict[int, _Compressed]]:
@@ -123,13 +111,29 @@ class _Compressed:
 
 
 @frozen(eq=False)
-class _Task:
-    compressed: _Compressed
-    slots: Mapping[int, int]
-    """Where in the store an output goes, by its index."""
+class DecompressJob:
+    """What has to be known to decompress one constant."""
 
-    def size(self) -> int:
-        return sum(_nbytes(value) for value in self.compressed.outputs)
+    name: str
+    chained: tuple[Step, ...]
+    outputs: tuple[int, ...]
+    """The outputs of the last step that are wanted."""
+    nbytes: int
+    effort: float = 0.0  # it has no compiled kernels
+
+    def sizes(self) -> Mapping[str, int]:
+        kinds = [self.chained[-1].outputs[index][1] for index in self.outputs]
+        return {str(index): _type_nbytes(kind) for index, kind in zip(self.outputs, kinds, strict=True)}
+
+    def run(self, engine: EngineName, out: Writer) -> Finished:
+        results = evaluate_steps(self.chained)
+        for index in self.outputs:
+            out.store.write(out.slots[str(index)], 0, results[index].payload())
+        return Finished({str(index): Part(results[index].dtype, results[index].shape) for index in self.outputs}, Loss())
+
+
+def _job(each: _Compressed) -> DecompressJob:
+    return DecompressJob(each.op.name, tuple(steps(each.op)), tuple(value.index for value in each.outputs), sum(map(_nbytes, each.outputs)))
 
 
 class _Numbers:
@@ -178,19 +182,12 @@ def _compressed(op: Op, where: str, numbers: _Numbers, cx: Context) -> _Compress
     return _Compressed(op, where, ops, numbers.of(ops), tuple(value for value in op.outputs if value.is_used) or op.outputs)
 
 
-def _work(task: _Task, store: Store) -> Mapping[int, Tensor]:
-    results = evaluate(task.compressed.op)
-    kept: dict[int, Tensor] = {}
-    for index, slot in task.slots.items():
-        result = results[index]
-        store.write(slot, 0, result.payload())
-        kept[index] = store.tensor(slot, result.dtype, result.shape)
-    return kept
-
-
 def _nbytes(value: Value) -> int:
     """What a value takes when dense, by its declared type."""
-    kind = value.type
+    return _type_nbytes(value.type)
+
+
+def _type_nbytes(kind: Type) -> int:
     return packed_size(kind.numel or 0, kind.dtype.bits) if isinstance(kind, TensorType) else 0
 
 

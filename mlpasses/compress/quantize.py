@@ -8,46 +8,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from functools import partial
-from typing import ClassVar, Final
+from collections.abc import Mapping
+from typing import ClassVar
 
 from attrs import evolve, field, frozen
 
 from ir.opset import IOS18
-from ir.tensors import AbstractTensor
-from mlpasses.candidates import Candidate, output_axis
+from ir.tensors import AbstractTensor, Tensor
+from mlpasses.candidates import Candidate, input_axis, output_axis
 from mlpasses.compress.affine_ops import AffineWeight
-from mlpasses.compress.quantize_task import EngineName, Quantized, QuantizeTask, quantize_weight
-from mlpasses.compress.weight_pass import Computed, Outcome, Proposal, WeightPass
-from mlpasses.config import Quantize
-from mlpasses.context import Context
-from mlpasses.errors import ConfigError
-from mlpasses.numerics.affine import NotFiniteError, channel_view
+from mlpasses.compress.blocks import Division, divided, whole
+from mlpasses.compress.chains import stored_dtype
+from mlpasses.compress.quantize_job import QuantizeJob
+from mlpasses.compress.weight_pass import Proposal, WeightPass
+from mlpasses.config.quantize import Quantize
 from mlpasses.rules import Rules, as_rules
-from mlpasses.scratch import Store
-from mlpasses.workers import run_tasks
 
 __all__ = ["Quantize", "QuantizeWeights"]
 
-COMPILED_FROM: Final = 48 << 20
-"""Bytes of weights from which compiled kernels are worth their start-up.
-
-Measured, processor time: NumPy takes 6.5 ms a megabyte of fp16; the kernels take 1.3 ms, and 0.27 s to import Numba and to load them. So
-16 MB take 0.11 and 0.30 s, 64 MB take 0.43 and 0.35 s.
-"""
 
 @frozen
 class QuantizeWeights(WeightPass):
-    """const → constexpr_affine_dequantize (below iOS18) or constexpr_blockwise_shift_scale: weights as int8 or uint8 with scales.
+    """const → constexpr_affine_dequantize (below iOS18) or constexpr_blockwise_shift_scale: weights as integers of 8 or 4 bits with scales.
 
-    Weights are the float consts that feed a parameter which the op tables mark as a weight. The new value keeps the weight's name and
-    type, so that its consumers do not change. A weight that several ops, functions or models of a pipeline share stays shared. One that
-    cannot be quantized is left as it is, to the bit, and the report says why.
+    Weights are the float consts that feed a parameter which the op tables mark as a weight, and others that a rule calls by their exact
+    name. The new value keeps the weight's name and type, so that its consumers do not change. A weight that several ops, functions or
+    models of a pipeline share stays shared. One that cannot be quantized is left as it is, to the bit, and the report says why.
+
+    4-bit integers, blocks and fp32 weights with fp16 scales need iOS18.
 
     Raises:
-        ConfigError: something is wrong with the rules; a function is written for iOS15, which has no constexpr ops; a weight holds NaN
-            or infinite values, and the config asks for an error; or the scratch folder has too little space.
+        ConfigError: something is wrong with the rules; the opset of a function has no such constexpr op; a size does not divide an axis,
+            or a weight holds NaN or infinite values, and the config asks for an error; or the scratch folder has too little space.
     """
 
     rules: Rules = field(default=Rules(Quantize()), converter=as_rules)
@@ -56,64 +48,68 @@ class QuantizeWeights(WeightPass):
     configs: ClassVar[tuple[type, ...]] = (Quantize,)
 
     def propose(self, candidate: Candidate, config: Quantize) -> Proposal | str:
-        axis = None if config.granularity == "per-tensor" else output_axis(candidate)
-        if isinstance(axis, str):
-            return axis
-        tensor = candidate.tensor
-        integers, scale = config.integers, tensor.dtype
-        channels = (1,) if axis is None else (tensor.shape[axis],)
-        offset = None if config.levels.zero == 0 else AbstractTensor(integers, channels)
-        form = AffineWeight(AbstractTensor(integers, tensor.shape), AbstractTensor(scale, channels), offset, axis)
-        opset = max(candidate.opset, config.needs)
-        if form.nbytes(opset) >= tensor.nbytes:
-            return f"it would not become smaller: there would be a scale for every {candidate.numel // channels[0]} of its elements"
-        key = (tensor, axis, config)
-        if config.levels.zero is not None or opset < IOS18:
-            return Proposal(candidate, config, key, form)
-        return Proposal(candidate, config, key, form, evolve(form, offset=None).nbytes(opset), "zero points that are all 0 are left out")
+        division = _division(candidate, config)
+        if isinstance(division, str):
+            return division
+        tensor, counts = candidate.tensor, division.counts
+        integers, scale = config.integers, stored_dtype(tensor.dtype, config.precision)
+        offset = None if config.levels.zero == 0 else AbstractTensor(integers, counts)
+        form = AffineWeight(AbstractTensor(integers, tensor.shape), AbstractTensor(scale, counts), offset)
+        key = (tensor, counts, config)
+        proposal = Proposal(candidate, config, key, form, remark=division.remark, division=counts)
+        if form.nbytes(proposal.opset) >= tensor.nbytes:
+            elements = candidate.numel // math.prod(counts)
+            return f"it would not become smaller: there would be a scale for every {elements} of its elements"
+        if config.levels.zero is not None or proposal.opset < IOS18:
+            return proposal
+        least = evolve(form, offset=None).nbytes(proposal.opset)
+        return evolve(proposal, least=least, why="zero points that are all 0 are left out")
 
-    def compute(self, work: Sequence[Proposal], cx: Context) -> list[Outcome]:
-        total = sum(proposal.candidate.tensor.nbytes for proposal in work)
-        engine: EngineName = "numba" if total >= COMPILED_FROM else "numpy"
-        tasks = [_task(slot, proposal, engine) for slot, proposal in enumerate(work)]
-        store = Store((math.prod(task.view) for task in tasks), cx.scratch)
-        cx.progress.start(self.name, total)
-        outcomes = run_tasks(
-            partial(quantize_weight, store=store),
-            tasks,
-            size=lambda task: task.weight.nbytes,
-            workers=cx.workers,
-            done=lambda task: cx.progress.advance(task.weight.nbytes, task.name),
-        )
-        cx.progress.finish()
-        _check_finite(work, outcomes)
-        return [_computed(*each, store) for each in zip(work, tasks, outcomes, strict=True)]
+    def job(self, proposal: Proposal) -> QuantizeJob:
+        form, candidate = proposal.form, proposal.candidate
+        assert isinstance(form, AffineWeight)  # as proposed above
+        return QuantizeJob(candidate.name, candidate.tensor, proposal.division, proposal.config, form.scale.dtype)
+
+    def form(self, proposal: Proposal, tensors: Mapping[str, Tensor]) -> AffineWeight:
+        return AffineWeight(tensors["data"], tensors["scale"], tensors.get("offset"))
 
 
-def _task(slot: int, proposal: Proposal, engine: EngineName) -> QuantizeTask:
-    form, config, tensor = proposal.form, proposal.config, proposal.candidate.tensor
-    assert isinstance(form, AffineWeight)  # as proposed above
-    return QuantizeTask(proposal.candidate.name, tensor, channel_view(tensor.shape, form.axis), config.levels, engine, slot)
+def _division(candidate: Candidate, config: Quantize) -> Division | str:
+    """The blocks that have a scale each, or why there are none."""
+    shape = candidate.tensor.shape
+    one = whole(len(shape))
+    if config.granularity == "per-tensor":
+        return one
+    if config.granularity == "per-block" and isinstance(config.block, tuple):
+        return _by_axis(shape, config.block, config)
+    out = output_axis(candidate, config.axis)
+    if isinstance(out, str):
+        return out
+    channels = divided(one, shape, out, 1, config.indivisible, "block_size")
+    if config.granularity == "per-channel" or isinstance(channels, str):
+        return channels
+    assert isinstance(config.block, int)  # the other case is above
+    in_ = input_axis(candidate) if config.axis is None else _other_axis(candidate, out)
+    if isinstance(in_, str):
+        return in_
+    return divided(channels, shape, in_, config.block, config.indivisible, "block_size")
 
 
-def _computed(proposal: Proposal, task: QuantizeTask, outcome: Quantized | NotFiniteError, store: Store) -> Outcome:
-    form = proposal.form
-    assert isinstance(form, AffineWeight)
-    if isinstance(outcome, NotFiniteError):
-        return str(outcome)
-    integers = store.tensor(task.slot, form.data.dtype, form.data.shape)
-    return Computed(AffineWeight.of(integers, outcome.affine, form.axis), outcome.loss)
+def _by_axis(shape: tuple[int, ...], sizes: tuple[int, ...], config: Quantize) -> Division | str:
+    if len(sizes) != len(shape):
+        return f"block_size has {len(sizes)} sizes, and it is of rank {len(shape)}"
+    division: Division | str = whole(len(shape))
+    for axis, size in enumerate(sizes):
+        if isinstance(division, str):
+            return division
+        division = divided(division, shape, axis, size, config.indivisible, f"block_size[{axis}]")
+    return division
 
 
-def _check_finite(work: Iterable[Proposal], outcomes: Iterable[Quantized | NotFiniteError]) -> None:
-    bad = [
-        proposal.candidate
-        for proposal, outcome in zip(work, outcomes, strict=True)
-        if isinstance(outcome, NotFiniteError) and proposal.config.nonfinite == "error"
-    ]
-    if bad:
-        listed = ", ".join(f"{each.name} (of {each.op_type})" for each in bad)
-        raise ConfigError(
-            f"NaN and infinite values cannot be quantized, and there are some in {listed}: "
-            'mend these weights, or leave them alone with nonfinite="skip"'
-        )
+def _other_axis(candidate: Candidate, out: int) -> int | str:
+    """The input channels' axis where the output channels' was given: the op tables' if it is another, else the first other one."""
+    known = input_axis(candidate)
+    if isinstance(known, int) and known != out:
+        return known
+    rank = len(candidate.tensor.shape)
+    return next((axis for axis in range(rank) if axis != out), "it has no other axis than that of its output channels")

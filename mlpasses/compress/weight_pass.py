@@ -1,39 +1,44 @@
 """What passes over weights share: choosing by rules, planning without numbers, computing in parallel, replacing, reporting.
 
-A scheme says three things, and the rest follows: what a config would make of a weight (`propose`, from its type alone), the numbers
-(`compute`, many weights at once), and how the result is written (a `Form`, whose tensors may be abstract).
+A scheme says four things, and the rest follows: what a config would make of a weight (`propose`, from its type alone), the work on it as
+data (a `Job`), the form that the job's results are (`form`), and how that is written (a `Form`, whose tensors may be abstract).
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable, Sequence
-from typing import Any, ClassVar, Protocol, TypeAlias
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol
 
 from attrs import evolve, field, frozen
 
-from ir.core import Op, Program
+from ir.core import Block, Op, Program
 from ir.opset import Opset
-from mlpasses.candidates import Bystander, Candidate, survey, unknown_specializations
+from ir.tensors import Tensor
+from ir.types import DType
+from mlpasses.candidates import Bystander, Candidate, named_consts, survey, unknown_specializations
+from mlpasses.compress.jobs import Declined, Done, Job, run_jobs
 from mlpasses.context import Context
 from mlpasses.errors import ConfigError
+from mlpasses.findings import affirmed
 from mlpasses.passes import ProgramPass
 from mlpasses.plan_rows import Planned, PlanRow, planned
 from mlpasses.report import WeightRow
 from mlpasses.resolution import Resolution, resolve
 from mlpasses.rules import Rules, as_rules
+from mlpasses.select import Named
 from mlpasses.subjects import weight_subjects
 
 
 class Form(Protocol):
     """A weight in compressed form. In a plan its tensors are abstract."""
 
-    def op(self, weight: Op, opset: Opset) -> Op:
-        """The detached constexpr op that takes the place of the const op `weight`."""
+    def ops(self, weight: Op, opset: Opset) -> list[Op]:
+        """The detached ops that take the place of the const op `weight`; the last yields it."""
         ...
 
     def nbytes(self, opset: Opset) -> int:
-        """The bytes of the numbers that `op` holds."""
+        """The bytes of the numbers that `ops` hold."""
         ...
 
 
@@ -46,23 +51,18 @@ class Config(Protocol):
         ...
 
     @property
+    def nonfinite(self) -> str:
+        """What to do about NaN and infinite values: `skip` or `error`."""
+        ...
+
+    @property
     def scheme(self) -> str:
         """The scheme in a few words."""
         ...
 
-    @property
-    def needs(self) -> Opset:
-        """The first opset that has the scheme."""
+    def needs(self, weight: DType) -> Opset:
+        """The first opset that has the scheme for a weight of a type."""
         ...
-
-
-class Loss(Protocol):
-    """What compression cost a weight."""
-
-    @property
-    def sqnr(self) -> float: ...
-    @property
-    def worst(self) -> float: ...
 
 
 @frozen(eq=False)
@@ -74,19 +74,34 @@ class Proposal:
     key: Hashable
     """What agrees in it is computed once and stored once."""
     form: Form
-    """The result, with abstract tensors."""
+    """The result, with abstract tensors; the largest that it may be."""
     least: int | None = None
     """The fewest bytes that the result may have, where that depends on the numbers."""
     why: str = ""
     """What it depends on."""
+    remark: str = ""
+    """What is different from what the config asks for."""
+    division: Any = None
+    """How the weight is divided, for the job."""
+
+    @property
+    def needs(self) -> Opset:
+        """The first opset that has the scheme."""
+        needs: Opset = self.config.needs(self.candidate.tensor.dtype)
+        return needs
+
+    @property
+    def opset(self) -> Opset:
+        """The opset that the form is for: the candidate's, or the one that it will have to be raised to."""
+        return max(self.candidate.opset, self.needs)
 
 
 @frozen(eq=False)
 class Computed:
-    """A weight in its new form, and what that cost."""
+    """A weight in its new form, and what the job said of it."""
 
     form: Form
-    loss: Loss
+    done: Done
 
 
 @frozen(eq=False)
@@ -96,9 +111,6 @@ class Choice:
     candidate: Candidate
     outcome: Proposal | str
     rule: str
-
-
-Outcome: TypeAlias = Computed | str
 
 
 @frozen
@@ -114,26 +126,33 @@ class WeightPass(ProgramPass):
 
     @abstractmethod
     def propose(self, candidate: Candidate, config: Any) -> Proposal | str:
-        """What `config` would make of a weight, or why it leaves it alone. Looks at no number."""
+        """What `config` would make of a weight, or why it leaves it alone. Looks at no number.
+
+        Raises:
+            ConfigError: the config is to refuse the program for this weight.
+        """
 
     @abstractmethod
-    def compute(self, work: Sequence[Proposal], cx: Context) -> Sequence[Outcome]:
-        """The new form of each weight, or the reason why it has none."""
+    def job(self, proposal: Proposal) -> Job:
+        """The work on the weight."""
+
+    @abstractmethod
+    def form(self, proposal: Proposal, tensors: Mapping[str, Tensor]) -> Form:
+        """The weight in its new form, from the parts that the job wrote."""
 
     def run(self, program: Program, cx: Context) -> int:
-        resolution, choices, bystanders = self._choose(program)
-        resolution.checked()
-        lacking = self._lacking(choices)
-        if lacking:
-            raise ConfigError("\n".join(lacking))
+        selection = self._choose(program)
+        selection.checked()
         self._note_unknown(program, cx)
         work: dict[Hashable, Proposal] = {}
-        for choice in choices:
+        for choice in selection.choices:
             if isinstance(choice.outcome, Proposal):
                 work.setdefault(choice.outcome.key, choice.outcome)
-        results = dict(zip(work, self.compute(list(work.values()), cx), strict=True))
+        outcomes = run_jobs(self.name, [self.job(proposal) for proposal in work.values()], cx)
+        _check_finite(work.values(), outcomes)
+        results = {key: self._computed(work[key], outcome) for key, outcome in zip(work, outcomes, strict=True)}
         changes = 0
-        for choice in choices:
+        for choice in selection.choices:
             proposal = choice.outcome
             result = proposal if isinstance(proposal, str) else results[proposal.key]
             if isinstance(result, str):
@@ -143,18 +162,17 @@ class WeightPass(ProgramPass):
             changes += 1
             if isinstance(proposal, Proposal) and work[proposal.key] is proposal:
                 cx.weight(self._row(choice, result))
-        for each in bystanders:
+        for each in selection.bystanders:
             cx.weight(self._bystander(each))
         return changes
 
     def plan_on(self, program: Program, cx: Context) -> Planned:
         """What the pass would do, done to `program` with abstract tensors in place of results."""
-        resolution, choices, bystanders = self._choose(program)
+        selection = self._choose(program)
         self._note_unknown(program, cx)
-        findings = [*map(str, resolution.findings), *self._lacking(choices)]
         rows: list[PlanRow] = []
         seen: set[Hashable] = set()
-        for choice in choices:
+        for choice in selection.choices:
             proposal = choice.outcome
             if isinstance(proposal, Proposal):
                 _replace(choice.candidate, proposal.form, cx)
@@ -162,29 +180,38 @@ class WeightPass(ProgramPass):
                     continue
                 seen.add(proposal.key)
             rows.append(self._plan_row(choice))
-        rows += (planned(self._bystander(each)) for each in bystanders)
-        return Planned(tuple(rows), tuple(findings))
+        rows += (planned(self._bystander(each)) for each in selection.bystanders)
+        return Planned(tuple(rows), tuple(selection.faults()))
 
-    def _choose(self, program: Program) -> tuple[Resolution, list[Choice], list[Bystander]]:
+    def _choose(self, program: Program) -> _Selection:
         found: list[Candidate] = []
         bystanders: list[Bystander] = []
+        named = {each.const: each for each in named_consts(program, _exact_names(self.rules))}
         for each in survey(program):
             if isinstance(each, Candidate):
                 found.append(each)
             else:
                 bystanders.append(each)
+        idle = {(each.idle.where, each.idle.name) for each in named.values() if each.idle is not None}
+        found += named.values()
+        bystanders = [each for each in bystanders if (each.where, each.name) not in idle]
         resolution = resolve(self.rules, weight_subjects(found), program)
         labels = ["" if len(self.rules) == 1 else self.rules.label(index) for index in range(len(self.rules))]
-        choices = []
+        choices: list[Choice] = []
+        refusals: list[str] = []
         for candidate, decision in zip(found, resolution.decisions, strict=True):
-            outcome = decision.reason if decision.config is None else self._proposed(candidate, decision.config)
+            try:
+                outcome = decision.reason if decision.config is None else self._proposed(candidate, decision.config)
+            except ConfigError as error:
+                refusals.append(f"{candidate.name} (of {candidate.op_type}): {error}")
+                outcome = str(error)
             choices.append(Choice(candidate, outcome, "" if decision.rule is None else labels[decision.rule]))
-        return resolution, choices, bystanders
+        return _Selection(resolution, choices, bystanders, [*refusals, *self._lacking(choices)])
 
     def _proposed(self, candidate: Candidate, config: Config) -> Proposal | str:
         if candidate.numel < config.min_elements:
             return f"it has {candidate.numel:,} elements, fewer than min_elements={config.min_elements}"
-        if candidate.obstacle is not None and candidate.opset >= config.needs:
+        if candidate.obstacle is not None and candidate.opset >= config.needs(candidate.tensor.dtype):
             return candidate.obstacle
         return self.propose(candidate, config)
 
@@ -193,9 +220,9 @@ class WeightPass(ProgramPass):
         lacking: dict[tuple[str, str, Opset, Opset], int] = {}
         for choice in choices:
             proposal, opset = choice.outcome, choice.candidate.opset
-            if isinstance(proposal, Proposal) and opset < proposal.config.needs:
+            if isinstance(proposal, Proposal) and opset < proposal.needs:
                 function = choice.candidate.const.function
-                key = (function.name if function else "?", proposal.config.scheme, opset, proposal.config.needs)
+                key = (function.name if function else "?", proposal.config.scheme, opset, proposal.needs)
                 lacking[key] = lacking.get(key, 0) + 1
         return [
             f"function {name} is written for {opset}, and {scheme} needs {needs}, for {count} weights: "
@@ -207,6 +234,11 @@ class WeightPass(ProgramPass):
         for function, opset in unknown_specializations(program):
             cx.note(f"function {function.name}", f"weights of its specialization for {opset} were left alone: that opset is not known")
 
+    def _computed(self, proposal: Proposal, outcome: Done | Declined) -> Computed | str:
+        if isinstance(outcome, Declined):
+            return outcome.reason
+        return Computed(self.form(proposal, outcome.tensors), outcome)
+
     def _row(self, choice: Choice, result: Computed | None = None, skipped: str | None = None) -> WeightRow:
         candidate = choice.candidate
         tensor = candidate.tensor
@@ -216,12 +248,17 @@ class WeightPass(ProgramPass):
         )  # fmt: skip
         if result is None or isinstance(choice.outcome, str):
             return evolve(row, skipped=skipped)
+        finished = result.done.finished
+        remarks = [remark for remark in (choice.outcome.remark, finished.remark) if remark]
         return evolve(
             row,
             scheme=choice.outcome.config.scheme,
             after=result.form.nbytes(candidate.opset),
-            sqnr=result.loss.sqnr,
-            max_error=result.loss.worst,
+            sqnr=finished.loss.sqnr,
+            max_error=finished.loss.worst,
+            lut_used=finished.lut_used,
+            sparsity=finished.sparsity,
+            remark="; ".join(remarks),
         )
 
     def _bystander(self, each: Bystander) -> WeightRow:
@@ -237,14 +274,68 @@ class WeightPass(ProgramPass):
         )  # fmt: skip
         if isinstance(proposal, str):
             return evolve(row, skipped=proposal)
-        most = proposal.form.nbytes(max(candidate.opset, proposal.config.needs))
+        most = proposal.form.nbytes(proposal.opset)
         least = most if proposal.least is None else proposal.least
-        return evolve(row, scheme=proposal.config.scheme, needs=proposal.config.needs, after=most, least=least, why=proposal.why)
+        why = "; ".join(each for each in (proposal.why, proposal.remark) if each)
+        return evolve(row, scheme=proposal.config.scheme, needs=proposal.needs, after=most, least=least, why=why)
+
+
+@frozen(eq=False)
+class _Selection:
+    """What the rules choose, for each candidate, and what is wrong with that."""
+
+    resolution: Resolution
+    choices: list[Choice]
+    bystanders: list[Bystander]
+    refusals: list[str]
+
+    def faults(self) -> list[str]:
+        """Everything for which a run refuses."""
+        return [*map(str, self.resolution.findings), *self.refusals]
+
+    def checked(self) -> None:
+        """Raises ConfigError if there are faults."""
+        self.resolution.checked()
+        if self.refusals:
+            raise ConfigError("\n".join(self.refusals))
+
+
+def _exact_names(rules: Rules) -> set[str]:
+    """The names that rules spell out: they may be of constants that are no weights."""
+    leaves = (leaf for rule in rules for leaf in affirmed(rule.filter))
+    return {text for leaf in leaves if isinstance(leaf, Named) and leaf.word == "name" for text in leaf.exact}
+
+
+def _check_finite(work: Iterable[Proposal], outcomes: Iterable[Done | Declined]) -> None:
+    bad = [
+        proposal.candidate
+        for proposal, outcome in zip(work, outcomes, strict=True)
+        if isinstance(outcome, Declined) and outcome.nonfinite and proposal.config.nonfinite == "error"
+    ]
+    if bad:
+        listed = ", ".join(f"{each.name} (of {each.op_type})" for each in bad)
+        raise ConfigError(
+            f"NaN and infinite values cannot be compressed, and there are some in {listed}: "
+            'mend these weights, or leave them alone with nonfinite="skip"'
+        )
 
 
 def _replace(candidate: Candidate, form: Form, cx: Context) -> None:
     const = candidate.const
-    assert const.block is not None  # it was found in one
-    op = form.op(const, candidate.opset)
-    const.block.replace(const, op)
-    cx.made(op, sources=(const,))
+    block = const.block
+    assert block is not None  # it was found in one
+    ops = form.ops(const, candidate.opset)
+    for op in ops[:-1]:
+        _free_names(op, block)
+        block.insert_before(const, op)
+    block.replace(const, ops[-1])
+    cx.made(*ops, sources=(const,))
+
+
+def _free_names(op: Op, block: Block) -> None:
+    """Renames the outputs of a detached op whose names are taken in a block."""
+    for value in op.outputs:
+        name, number = value.name, 0
+        while block.value_named(value.name) is not None:
+            number += 1
+            value.rename(f"{name}_{number}")

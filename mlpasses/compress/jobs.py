@@ -1,0 +1,171 @@
+"""The work of a pass on one weight, as data: what may go to another thread, process or machine, and what comes back.
+
+A job names a tensor (a slice of a file, where it is one) and settings, so it pickles small. It writes its results to a store, part by part,
+and answers with their types and shapes, so what comes back pickles small as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, Literal, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from attrs import Factory, field, frozen
+
+from ir.tensors import Tensor
+from ir.types import DType
+from mlpasses.context import Context
+from mlpasses.numerics.affine import Loss, NotFiniteError
+from mlpasses.scratch import Store
+from mlpasses.workers import run_tasks, submit_tasks
+
+EngineName: TypeAlias = Literal["numpy", "numba"]
+
+COMPILED_FROM: Final = 0.35
+"""Seconds of work in NumPy from which compiled kernels are worth their start-up: they take 0.27 s to import and load, and then some fifth
+of the time."""
+
+
+@frozen
+class Part:
+    """One tensor of a result: its type and shape."""
+
+    dtype: DType
+    shape: tuple[int, ...]
+
+
+@frozen(eq=False)
+class Finished:
+    """What came of a weight: the tensors that are in the store, what they lost, and what else there is to say."""
+
+    parts: Mapping[str, Part]
+    loss: Loss
+    lut_used: float | None = None
+    """The share of the entries of its tables that are used."""
+    sparsity: float | None = None
+    """The share of elements that a sparse form leaves out."""
+    remark: str = ""
+    """What has to be said of it in the report."""
+
+
+@frozen
+class Declined:
+    """Why a job leaves its weight as it is."""
+
+    reason: str
+    nonfinite: bool = False
+    """Whether it is for NaN or infinite values, which a config may want to be an error."""
+
+
+Outcome: TypeAlias = Finished | Declined
+
+
+class Job(Protocol):
+    """The work on one weight. Picklable; `run` is called once."""
+
+    @property
+    def name(self) -> str:
+        """What the weight is called, for progress."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the weight: for progress, and so that the largest come first."""
+        ...
+
+    @property
+    def effort(self) -> float:
+        """Seconds that it may take in NumPy, roughly: what decides whether compiled kernels are loaded."""
+        ...
+
+    def sizes(self) -> Mapping[str, int]:
+        """The bytes that each part of the result takes at most."""
+        ...
+
+    def run(self, engine: EngineName, out: Writer) -> Outcome:
+        """Does the work. NaN or infinite values may be raised as `NotFiniteError`."""
+        ...
+
+
+@frozen(eq=False)
+class Writer:
+    """Where a job writes its parts."""
+
+    store: Store
+    slots: Mapping[str, int]
+
+    def write(self, part: str, position: int, array: npt.NDArray[Any]) -> None:
+        """Writes the bytes of a contiguous array into a part, from a byte on."""
+        if array.size:
+            self.store.write(self.slots[part], position, array.reshape(-1).view(np.uint8).data)
+
+    def emit(self, part: str, itemsize: int = 1) -> Callable[[int, npt.NDArray[Any]], None]:
+        """`write` for a part, with positions that count elements of `itemsize` bytes."""
+        return lambda position, array: self.write(part, position * itemsize, array)
+
+    def whole(self, part: str, dtype: DType, array: npt.NDArray[Any]) -> Part:
+        """Writes all of a part, whose type takes whole bytes."""
+        self.write(part, 0, np.ascontiguousarray(array, dtype.numpy))
+        return Part(dtype, array.shape)
+
+
+@frozen(eq=False)
+class _Task:
+    job: Job
+    engine: EngineName
+    slots: Mapping[str, int] = field(default=Factory(dict))
+
+    def size(self) -> int:
+        return self.job.nbytes
+
+
+@frozen(eq=False)
+class Done:
+    """A finished job's tensors by part, and what it answered."""
+
+    tensors: Mapping[str, Tensor]
+    finished: Finished
+
+
+def run_jobs(title: str, jobs: Sequence[Job], cx: Context) -> list[Done | Declined]:
+    """The outcome of each job, in their order. Many at a time, with results that do not depend on how many.
+
+    Raises:
+        ConfigError: the scratch folder has too little space, or the executor cannot be sent a job.
+    """
+    engine: EngineName = "numba" if sum(job.effort for job in jobs) >= COMPILED_FROM else "numpy"
+    sizes: list[int] = []
+    tasks: list[_Task] = []
+    for job in jobs:
+        wanted = job.sizes()
+        tasks.append(_Task(job, engine, {part: len(sizes) + index for index, part in enumerate(wanted)}))
+        sizes += wanted.values()
+    store = Store(sizes, cx.scratch) if cx.executor is None else Store.shared(sizes, cx.scratch)
+    cx.progress.start(title, sum(map(_Task.size, tasks)))
+    work = partial(_run, store=store)
+
+    def done(task: _Task) -> None:
+        cx.progress.advance(task.size(), task.job.name)
+
+    if cx.executor is None:
+        outcomes = run_tasks(work, tasks, size=_Task.size, workers=cx.workers, done=done)
+    else:
+        outcomes = submit_tasks(work, tasks, cx.executor, size=_Task.size, done=done)
+    cx.progress.finish()
+    return [_done(task, outcome, store) for task, outcome in zip(tasks, outcomes, strict=True)]
+
+
+def _run(task: _Task, store: Store) -> Outcome:
+    try:
+        return task.job.run(task.engine, Writer(store, task.slots))
+    except NotFiniteError as error:
+        return Declined(str(error), nonfinite=True)
+
+
+def _done(task: _Task, outcome: Outcome, store: Store) -> Done | Declined:
+    if isinstance(outcome, Declined):
+        return outcome
+    tensors = {name: store.tensor(task.slots[name], part.dtype, part.shape) for name, part in outcome.parts.items()}
+    return Done(tensors, outcome)

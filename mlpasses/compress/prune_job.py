@@ -1,0 +1,86 @@
+"""The work of `PruneWeights` on one weight: which elements are kept, and those elements."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+from attrs import field, frozen
+
+from ir.packing import packed_size
+from ir.tensors import Tensor
+from ir.types import UINT1
+from mlpasses.compress.jobs import Declined, EngineName, Finished, Outcome, Part, Writer
+from mlpasses.config.prune import NM, Magnitude, PruneConfig, Threshold
+from mlpasses.numerics.affine import Array, View
+from mlpasses.numerics.sparsity import (
+    NUMPY,
+    Cut,
+    Engine,
+    apply_cut,
+    choose_blocks,
+    choose_magnitude,
+    choose_n_of_m,
+    choose_threshold,
+)
+
+SECONDS_PER_BYTE: Final = 5e-9
+"""In NumPy; the kernels take a tenth."""
+
+
+@frozen(eq=False)
+class PruneJob:
+    """What has to be known to prune one weight."""
+
+    name: str
+    weight: Tensor
+    view: View
+    """The weight's shape as `[outer, channels, inner]`, with the channels that groups and blocks run along."""
+    config: PruneConfig
+    effort: float = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "effort", self.weight.nbytes * SECONDS_PER_BYTE)
+
+    @property
+    def nbytes(self) -> int:
+        return self.weight.nbytes
+
+    def sizes(self) -> Mapping[str, int]:
+        return {"mask": packed_size(math.prod(self.view), 1), "nonzero": self.weight.nbytes}
+
+    def run(self, engine: EngineName, out: Writer) -> Outcome:
+        weight, kernels = self.weight.numpy().reshape(self.view), engine_named(engine)
+        cut = _cut(weight, self.config, kernels)
+        total = weight.size
+        sparsity = cut.zeros / total
+        if isinstance(self.config, Threshold) and sparsity < self.config.minimum_sparsity:
+            return Declined(f"{sparsity:.1%} of it would be zero, less than minimum_sparsity={self.config.minimum_sparsity}")
+        kept = total - cut.zeros
+        size = packed_size(total, 1) + kept * weight.itemsize
+        if size >= self.weight.nbytes:
+            return Declined(f"it would not become smaller: {sparsity:.1%} of it would be zero, and a mask takes a bit an element")
+        loss = apply_cut(weight, cut, kernels, out.emit("mask"), out.emit("nonzero", weight.itemsize))
+        parts = {"mask": Part(UINT1, self.weight.shape), "nonzero": Part(self.weight.dtype, (kept,))}
+        return Finished(parts, loss, sparsity=sparsity)
+
+
+def _cut(weight: Array, config: PruneConfig, engine: Engine) -> Cut:
+    if isinstance(config, Threshold):
+        return choose_threshold(weight, config.threshold, engine)
+    if isinstance(config, NM):
+        return choose_n_of_m(weight, config.n, config.m, engine)
+    assert isinstance(config, Magnitude)  # there is nothing else
+    if config.block_size is None:
+        return choose_magnitude(weight, config.sparsity, engine)
+    return choose_blocks(weight, config.block_size, config.sparsity, engine)
+
+
+def engine_named(name: EngineName) -> Engine:
+    """The engine by name; the compiled one is loaded when it is asked for."""
+    if name == "numpy":
+        return NUMPY
+    from mlpasses.numerics.sparsity_kernels import NUMBA  # Numba takes longer to import than a small model to prune
+
+    return NUMBA

@@ -1,0 +1,80 @@
+"""The work of `QuantizeWeights` on one weight: integers, and a scale and a zero point for each block."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+from attrs import field, frozen
+
+from ir.packing import pack_tensor, packed_size
+from ir.tensors import Tensor
+from ir.types import DType
+from mlpasses.compress.halves import rounded
+from mlpasses.compress.jobs import EngineName, Finished, Outcome, Part, Writer
+from mlpasses.config.quantize import Quantize
+from mlpasses.numerics.affine import NUMPY, Engine
+from mlpasses.numerics.bitstream import Pack, Packer, pack
+from mlpasses.numerics.blocks import quantize_blocks
+from mlpasses.numerics.scale_search import ScaleSearch
+
+SECONDS_PER_BYTE: Final = 6.5e-9
+"""In NumPy, for scales from extremes; the kernels take a fifth."""
+SEARCHING: Final = 20
+"""How many times that a search for scales takes."""
+
+
+@frozen(eq=False)
+class QuantizeJob:
+    """What has to be known to quantize one weight."""
+
+    name: str
+    weight: Tensor
+    counts: tuple[int, ...]
+    """The number of blocks on each axis: the shape of the scale."""
+    config: Quantize
+    stored: DType
+    """The type of the scale."""
+    effort: float = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        times = SEARCHING if self.config.scales == "searched" else 1
+        object.__setattr__(self, "effort", self.weight.nbytes * SECONDS_PER_BYTE * times)
+
+    @property
+    def nbytes(self) -> int:
+        return self.weight.nbytes
+
+    def sizes(self) -> Mapping[str, int]:
+        blocks, bits = math.prod(self.counts), self.config.integers.bits
+        return {
+            "data": packed_size(math.prod(self.weight.shape), bits),
+            "scale": packed_size(blocks, self.stored.bits),
+            "offset": packed_size(blocks, bits),
+        }
+
+    def run(self, engine: EngineName, out: Writer) -> Outcome:
+        kernels, packing = engine_named(engine)
+        integers = self.config.integers
+        weight, before = rounded(self.weight.numpy(), self.stored.numpy)
+        packer = Packer(integers.bits, packing, out.emit("data"))
+        search = ScaleSearch() if self.config.scales == "searched" else None
+        affine, loss = quantize_blocks(weight, self.counts, self.config.levels, kernels, packer, search)
+        packer.finish()
+        parts = {"data": Part(integers, weight.shape), "scale": out.whole("scale", self.stored, affine.scale.reshape(self.counts))}
+        if affine.zero_point.any():
+            out.write("offset", 0, pack_tensor(affine.zero_point.astype(integers.numpy), integers))
+            parts["offset"] = Part(integers, self.counts)
+        return Finished(parts, loss + before)
+
+
+def engine_named(name: EngineName) -> tuple[Engine, Pack]:
+    """The engines by name; the compiled ones are loaded when they are asked for."""
+    if name == "numpy":
+        return NUMPY, pack
+    from mlpasses.numerics import affine_kernels, bitstream_kernels  # Numba takes longer to import than a small model to quantize
+
+    return affine_kernels.NUMBA, bitstream_kernels.pack
+
+
