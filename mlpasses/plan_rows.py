@@ -38,6 +38,8 @@ class PlanRow:
     """Why it would be left alone; None where it would not."""
     where: str = ""
     """The function, with stage, specialization and nested blocks as far as there are several."""
+    remark: str = ""
+    """What would be done otherwise than the config asks for, and why."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -57,8 +59,9 @@ class PlanRow:
 def planned(row: WeightRow) -> PlanRow:
     """The row of a report as that of a plan: what is known exactly."""
     return PlanRow(
-        row.pass_name, row.name, row.op_type, row.shape, row.scheme, row.rule, row.before, row.after, skipped=row.skipped, where=row.where
-    )
+        row.pass_name, row.name, row.op_type, row.shape, row.scheme, row.rule, row.before, row.after,
+        skipped=row.skipped, where=row.where, remark=row.remark,
+    )  # fmt: skip
 
 
 @frozen

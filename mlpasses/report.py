@@ -115,10 +115,12 @@ class Report:
         return sum({row.key: row.after for row in self.weights}.values())
 
     def as_dict(self) -> dict[str, Any]:
-        """The report as plain data, for JSON; an infinite SQNR is the string "inf"."""
+        """The report as plain data, for JSON; what is infinite or NaN (a SQNR, an error) is a string, "inf"."""
         data: dict[str, Any] = {
             "passes": [asdict(row) for row in self.passes],
-            "weights": [{**asdict(row), "bits": row.bits, "sqnr": _finite(row.sqnr)} for row in self.weights],
+            "weights": [
+                {**asdict(row), "bits": row.bits, "sqnr": finite(row.sqnr), "max_error": finite(row.max_error)} for row in self.weights
+            ],
             "notes": [asdict(note) for note in self.notes],
             "ops": [asdict(row) for row in self.ops],
             "before": self.before,
@@ -134,5 +136,6 @@ class Report:
         return report_table(self)
 
 
-def _finite(value: float | None) -> float | str | None:
+def finite(value: float | None) -> float | str | None:
+    """A number as JSON can hold it: the string "inf", "-inf" or "nan" for what is not finite."""
     return str(value) if value is not None and not math.isfinite(value) else value

@@ -6,13 +6,16 @@
     head_weight   conv  …               12 KB      12 KB  16.00           skipped: fewer than 2048 elements
     ─────────────────────────────────────────────────────────────────────────────────────
     2 weights                           13 KB      12.7 KB
+
+Sparsity and the use of tables have a column where a weight has them; what was done otherwise than asked for stands behind the scheme.
 """
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from rich.box import Box
@@ -33,14 +36,14 @@ LINES: Final = Box("\n".join(["    ", "    ", " ── ", "    ", " ── ", " 
 """A rule below the head and above the foot, and no more."""
 
 
-def report_table(report: Report, *, rows: int | None = ROWS) -> str:
+def report_table(report: Report, *, rows: int | None = ROWS, errors: bool = False) -> str:
     """The closing table of a run, with notes and totals. Lines are as long as their contents.
 
-    Of more than `rows` weights the largest are shown, and the others summed up; None shows all.
+    Of more than `rows` weights the largest are shown, and the others summed up; None shows all. `errors` adds the column of max errors.
     """
     parts = []
     if report.weights:
-        parts.append(_weights(report, rows))
+        parts.append(_weights(report, rows, errors))
     parts += [_ops(report.ops, rows)] if report.ops else []
     parts += _notes(report.notes, rows)
     if not parts:
@@ -60,7 +63,8 @@ def plan_table(plan: Plan, *, rows: int | None = ROWS) -> str:
         order = sorted(range(len(plan.rows)), key=lambda index: -plan.rows[index].before)
         shown = plan.rows if rows is None else [plan.rows[index] for index in sorted(order[:rows])]
         for row in shown:
-            scheme = row.scheme if row.skipped is None else f"skipped: {row.skipped}"
+            remark = row.remark or (row.why if row.least == row.after else "")
+            outcome = _outcome(row.scheme, row.skipped, remark)
             after = bytes_text(row.after) if row.least == row.after else f"{bytes_text(row.least)} – {bytes_text(row.after)}"
             table.add_row(
                 Text(f"{row.where}: {row.name}" if places else row.name),
@@ -69,7 +73,7 @@ def plan_table(plan: Plan, *, rows: int | None = ROWS) -> str:
                 bytes_text(row.before),
                 after,
                 f"{row.bits:.2f}",
-                Text(f"{row.pass_name}: {scheme}" if several else scheme),
+                Text(f"{row.pass_name}: {outcome}" if several else outcome),
                 *([Text(row.rule)] if ruled else []),
             )
         count = len({row.key for row in plan.rows})
@@ -111,11 +115,13 @@ def rendered(table: Table) -> str:
     return "\n".join(line.rstrip() for line in file.getvalue().rstrip().splitlines())
 
 
-def _weights(report: Report, limit: int | None) -> str:
-    table = grid("weight", "op", "shape", ">before", ">after", ">bits", ">SQNR", "")
+def _weights(report: Report, limit: int | None, errors: bool) -> str:
     shown, rest = _largest(report.weights, limit)
     several = len({row.pass_name for row in report.weights}) > 1
     places = len({row.where for row in report.weights}) > 1
+    extra = [title for title, (value, _) in MEASURED.items() if any(value(row) is not None for row in shown)]
+    extra = [title for title in extra if errors or title != MAX_ERROR]
+    table = grid("weight", "op", "shape", ">before", ">after", ">bits", ">SQNR", *(f">{title}" for title in extra), "")
     for row in shown:
         scheme = f"{row.pass_name}: {row.scheme}" if several else row.scheme
         table.add_row(
@@ -125,18 +131,34 @@ def _weights(report: Report, limit: int | None) -> str:
             bytes_text(row.before),
             bytes_text(row.after),
             f"{row.bits:.2f}",
-            _decibels(row.sqnr),
-            Text(scheme if row.skipped is None else f"skipped: {row.skipped}"),
+            decibels(row.sqnr),
+            *(_measured(row, title) for title in extra),
+            Text(_outcome(scheme, row.skipped, row.remark)),
         )
+    blank = [""] * (len(extra) + 1)
     if rest:
         before, after = sum(row.before for row in rest), sum(row.after for row in rest)
         skipped = sum(row.skipped is not None for row in rest)
         remark = f"{skipped} of them skipped" if skipped else ""
-        table.add_row(f"… and {len(rest)} smaller", "", "", bytes_text(before), bytes_text(after), "", "", remark)
+        table.add_row(f"… and {len(rest)} smaller", "", "", bytes_text(before), bytes_text(after), "", *blank, remark)
     table.show_footer = True
-    for column, text in zip(table.columns, _totals(report), strict=True):
+    *totals, remark = _totals(report)
+    for column, text in zip(table.columns, [*totals, *blank, remark], strict=True):
         column.footer = text
     return rendered(table)
+
+
+def _measured(row: WeightRow, title: str) -> str:
+    value, text = MEASURED[title]
+    found = value(row)
+    return "" if found is None else text(found)
+
+
+def _outcome(scheme: str, skipped: str | None, remark: str) -> str:
+    """What became of a weight: the scheme with what is different from what was asked for, or why it was left alone."""
+    if skipped is not None:
+        return f"skipped: {skipped}"
+    return f"{scheme}; {remark}" if remark else scheme
 
 
 def _totals(report: Report) -> tuple[str, ...]:
@@ -146,7 +168,7 @@ def _totals(report: Report) -> tuple[str, ...]:
     bits = f"{8 * report.after / numel:.2f}" if numel else ""
     count = f"{len(last)} weight{'' if len(last) == 1 else 's'}"
     remark = f"{skipped} skipped" if skipped else ""
-    return count, "", "", bytes_text(report.before), bytes_text(report.after), bits, "", remark
+    return count, "", "", bytes_text(report.before), bytes_text(report.after), bits, remark
 
 
 def _largest(rows: Sequence[WeightRow], limit: int | None) -> tuple[list[WeightRow], list[WeightRow]]:
@@ -187,7 +209,27 @@ def _notes(notes: Sequence[Note], limit: int | None) -> list[str]:
     return lines
 
 
-def _decibels(value: float | None) -> str:
+def decibels(value: float | None) -> str:
+    """A signal-to-noise ratio; `exact` where nothing was lost, nothing where it was not measured."""
     if value is None:
         return ""
     return f"{value:.1f} dB" if math.isfinite(value) else "exact" if value > 0 else str(value)
+
+
+def percent(value: float) -> str:
+    """A share: `75.0 %`."""
+    return f"{100 * value:.1f} %"
+
+
+def error_text(value: float) -> str:
+    """A difference in a weight's own units, to three digits: `0.00213`, `1.2e-07`."""
+    return f"{value:.3g}"
+
+
+MAX_ERROR: Final = "max error"
+MEASURED: Final[Mapping[str, tuple[Callable[[WeightRow], float | None], Callable[[float], str]]]] = {
+    MAX_ERROR: (attrgetter("max_error"), error_text),
+    "sparsity": (attrgetter("sparsity"), percent),
+    "LUT used": (attrgetter("lut_used"), percent),
+}
+"""Columns that are there if some row has them: the number, and how it is written."""

@@ -8,7 +8,7 @@ import pytest
 from attrs import evolve
 
 from mlpasses.plan import Plan
-from mlpasses.plan_rows import PlanRow
+from mlpasses.plan_rows import PlanRow, planned
 from mlpasses.quantities import bytes_text, printable, shape_text
 from mlpasses.report import Note, PassRow, Report, WeightRow
 from mlpasses.tables import passes_table, plan_table, report_table
@@ -40,6 +40,51 @@ def test_a_skipped_weight_has_its_reason() -> None:
 @pytest.mark.parametrize(("sqnr", "text"), [(math.inf, " exact "), (-3.02, " -3.0 dB "), (math.nan, " nan ")])
 def test_every_sqnr_prints(sqnr: float, text: str) -> None:
     assert text in lines(Report(weights=[evolve(ROW, sqnr=sqnr)]))[2]
+
+
+def test_sparsity_is_a_column_where_a_weight_has_it() -> None:
+    shown = lines(Report(weights=[evolve(ROW, sparsity=0.75), evolve(ROW, name="v")]))
+    assert shown[0].split() == ["weight", "op", "shape", "before", "after", "bits", "SQNR", "sparsity"]
+    assert "44.2 dB    75.0 %  int8" in shown[2]
+    assert "44.2 dB            int8" in shown[3]
+
+
+def test_the_use_of_tables_is_a_column_where_a_weight_has_them() -> None:
+    shown = lines(Report(weights=[evolve(ROW, lut_used=0.9375, sparsity=0.5)]))
+    assert shown[0].endswith("SQNR  sparsity  LUT used")
+    assert "44.2 dB    50.0 %    93.8 %  int8" in shown[2]
+
+
+def test_the_totals_stand_below_their_columns_whatever_columns_there_are() -> None:
+    shown = lines(Report(weights=[evolve(ROW, lut_used=1.0), evolve(ROW, name="v", skipped="why")]))
+    assert shown[-1].startswith("2 weights")
+    assert shown[-1].index("1 skipped") == shown[2].index("int8 per-channel")
+
+
+def test_a_column_that_no_shown_weight_fills_is_not_there() -> None:
+    report = Report(weights=[evolve(ROW, before=1, sparsity=0.5), evolve(ROW, name="v")])
+    assert "sparsity" not in lines(report, rows=1)[0]
+    assert lines(report, rows=1)[3].startswith("… and 1 smaller")
+
+
+@pytest.mark.parametrize(("error", "text"), [(0.002134, "0.00213"), (1.23e-7, "1.23e-07"), (0.0, "0"), (math.inf, "inf")])
+def test_max_errors_are_a_column_on_request(error: float, text: str) -> None:
+    report = Report(weights=[evolve(ROW, max_error=error)])
+    assert "max error" not in report_table(report)
+    shown = report_table(report, errors=True).splitlines()
+    assert shown[0].endswith("SQNR  max error")
+    assert f" {text}  int8" in shown[2]
+
+
+def test_what_is_otherwise_than_asked_for_stands_behind_the_scheme() -> None:
+    report = Report(weights=[evolve(ROW, remark="group_size is 8, the largest divisor")])
+    assert lines(report)[2].endswith("int8 per-channel symmetric; group_size is 8, the largest divisor")
+
+
+def test_what_json_cannot_hold_is_a_string() -> None:
+    (row,) = Report(weights=[evolve(ROW, sqnr=math.inf, max_error=math.nan, lut_used=0.5, remark="r")]).as_dict()["weights"]
+    assert (row["sqnr"], row["max_error"]) == ("inf", "nan")
+    assert (row["lut_used"], row["sparsity"], row["remark"]) == (0.5, None, "r")
 
 
 def test_of_many_weights_the_largest_are_shown_in_their_order() -> None:
@@ -82,6 +127,15 @@ def test_a_size_that_depends_on_numbers_is_a_range_with_its_reason_below() -> No
     assert "70 B – 80 B" in shown[2]
     assert "–" not in shown[3]
     assert shown[-1] == "note: quantize-weights: sizes depend on the numbers: zeros are left out"
+
+
+def test_a_plan_says_what_would_be_otherwise_than_asked_for() -> None:
+    shown = plan_table(Plan([evolve(PLANNED, remark="block_size is 8")])).splitlines()
+    assert "int8 per-channel symmetric; block_size is 8  rules[0] everything" in shown[2]
+
+
+def test_an_exact_plan_has_the_remarks_of_the_run() -> None:
+    assert planned(evolve(ROW, remark="block_size is 8")).remark == "block_size is 8"
 
 
 def test_a_plan_ends_with_what_is_wrong() -> None:
