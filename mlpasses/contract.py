@@ -8,25 +8,30 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Mapping
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from attrs import frozen
 
 from ir.core import Block, Function, Program
 from ir.opset import Opset, opset_of_key
 from ir.types import Type
+from ir.verify.structure import IDENTIFIER
 
 
 class Preserved(enum.Enum):
     """Something that a pass leaves as it was."""
 
     INTERFACE = "interface"
-    """Which functions there are, and the names, types and order of what they take and return. Compared after every pass of a run."""
+    """Which functions there are, and the names, types and order of what they take and return. Compared after every pass of a run.
+
+    A name that is no identifier may become one: no file can hold it."""
     OPSET = "opset"
     """The opsets that functions are written for. Compared after every pass of a run."""
     MEANING = "meaning"
     """What functions compute, to the last bit, as `mlpasses.runtime` evaluates them. Tests compare it."""
 
+
+EVERYTHING: Final = frozenset(Preserved)
 
 Named: TypeAlias = "tuple[tuple[str, Type], ...]"
 
@@ -110,7 +115,8 @@ def _differences(kind: str, where: str, before: Named, after: Named) -> Iterator
         yield f"function {where} had {len(before)} {kind}s, and has {len(after)}"
         return
     for (old_name, old_type), (name, type_) in zip(before, after, strict=True):
-        if (old_name, old_type) != (name, type_):
+        renamed = name != old_name and IDENTIFIER.fullmatch(old_name) is not None
+        if renamed or old_type is not type_:
             yield f"{kind} %{old_name}: {old_type} of function {where} is %{name}: {type_} now"
 
 

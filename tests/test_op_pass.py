@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -100,9 +99,8 @@ class ScaleByMaximum(OpPass):
 
 
 @pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "BUILT_IN", {**registry.BUILT_IN, "set-gelu-mode": f"{__name__}:SetGeluMode"})
-    yield
 
 
 def program() -> Program:

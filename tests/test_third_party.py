@@ -78,3 +78,26 @@ def test_without_the_package_there_is_no_such_pass(example: Path, capsys: pytest
 
     assert main(["run", str(example), "-p", "rename-ops", "-o", "never.mlpackage"]) == 2
     assert "there is no pass 'rename-ops'" in capsys.readouterr().err
+
+
+def test_its_pass_over_ops_takes_rules_from_recipes(mlpasses: Mlpasses, tmp_path: Path, example: Path) -> None:
+    (tmp_path / "r.yaml").write_text(
+        "version: 1\npasses:\n  - raise-opset: iOS17\n"
+        "  - clip-relus: {rules: [{name: nowhere, skip: true, optional: true}], default: {clip: 3.0}}\n"
+    )
+    ops = json.loads(mlpasses("plan", example, "r.yaml", "--json").stdout)["ops"]
+    assert {(op["op_type"], op["config"], op["rule"]) for op in ops} == {("relu", "Clip(at=3.0)", "rules[1] everything")}
+
+
+def test_its_config_is_set_on_the_command_line(mlpasses: Mlpasses, example: Path) -> None:
+    passes = ["-p", "raise-opset=iOS17", "-p", "clip-relus", "--set", "clip-relus.at=2.5"]
+    ran = mlpasses("run", example, *passes, "-o", "out.mlpackage", "--json")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert {op["config"] for op in json.loads(ran.stdout)["report"]["ops"]} == {"Clip(at=2.5)"}
+
+
+def test_what_it_declares_is_said_and_held_against_a_model(mlpasses: Mlpasses, example: Path) -> None:
+    assert "preserves: interface\nneeds: iOS17 or later\n" in mlpasses("passes", "clip-relus").stdout
+    ran = mlpasses("run", example, "-p", "clip-relus", "-o", "out.mlpackage")
+    assert ran.returncode != 0
+    assert 'clip-relus needs iOS17: put RaiseOpset("iOS17") before clip-relus' in ran.stderr

@@ -15,6 +15,7 @@ from attrs import frozen
 
 from ir.types import BF16, FP16, FP32, FP64, DType, TensorType
 from mlpasses.cleanup.forwarding import forwarded, only_type
+from mlpasses.contract import EVERYTHING, Preserved
 from mlpasses.rewrite import Failure, Match, Replacement, RewritePass, Rewriter, p, rule
 
 _FLOATS: Final = {FP16: (11, -24, 15), BF16: (8, -133, 127), FP32: (24, -149, 127), FP64: (53, -1074, 1023)}
@@ -56,5 +57,7 @@ def merge_casts(m: Match, rw: Rewriter) -> Replacement | Failure:
 @frozen
 class MergeCasts(RewritePass):
     """cast(cast(x, T), U) → cast(x, U), where T has every value of the type of x"""
+
+    preserves: ClassVar[frozenset[Preserved]] = EVERYTHING
 
     rules: ClassVar = (merge_casts,)

@@ -17,6 +17,7 @@ from mlpasses.cleanup.reshapes import MergeReshapes
 from mlpasses.cleanup.sort import SortTopologically
 from mlpasses.cleanup.transposes import MergeTransposes
 from mlpasses.context import Context
+from mlpasses.contract import EVERYTHING, Preserved
 from mlpasses.passes import Pass
 from mlpasses.pipeline import Composite, Pipeline, Repeat, Step
 
@@ -44,6 +45,8 @@ class Cleanup(Composite):
     The passes of `parts()`, to a fixed point: run again, it changes nothing. What functions take and return stays as it is, in names, types
     and order, and no byte of a weight changes.
     """
+
+    preserves: ClassVar[frozenset[Preserved]] = EVERYTHING
 
     limit: ClassVar[int] = 10
 

@@ -13,6 +13,7 @@ ops are seen before those that use them, so chains of equal ops merge from the t
 from __future__ import annotations
 
 from collections.abc import Hashable
+from typing import ClassVar
 
 from attrs import frozen
 
@@ -22,6 +23,7 @@ from ir.specs import spec_of
 from mlpasses.cleanup.literals import Literals, operand_key
 from mlpasses.cleanup.scopes import NAME, merge_equal
 from mlpasses.context import Context
+from mlpasses.contract import EVERYTHING, Preserved
 from mlpasses.passes import FunctionPass
 
 
@@ -34,6 +36,8 @@ class CommonSubexpressions(FunctionPass):
     ops that compute the same are both returned, both stay. Ops whose outcome depends on more than their operands (states, lists, random
     numbers), ops with nested blocks, and ops of types that the op tables do not have, are left alone.
     """
+
+    preserves: ClassVar[frozenset[Preserved]] = EVERYTHING
 
     def run(self, fn: Function, cx: Context) -> int:
         literals = Literals()

@@ -13,6 +13,7 @@ those in nested blocks too. O(ops + operands).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 from attrs import frozen
 
@@ -20,6 +21,7 @@ from ir.core import Block, Function, Op
 from ir.opset import OPSETS
 from ir.specs import spec_of
 from mlpasses.context import Context
+from mlpasses.contract import EVERYTHING, Preserved
 from mlpasses.passes import FunctionPass
 
 
@@ -31,6 +33,8 @@ class DeadCode(FunctionPass):
     kept, since nothing is known of its effects, and so is one that holds it; a note says so. The inputs and outputs of functions and
     blocks stay as they are.
     """
+
+    preserves: ClassVar[frozenset[Preserved]] = EVERYTHING
 
     def run(self, fn: Function, cx: Context) -> int:
         return sum(_sweep(block, _keepers(block), cx) for block in fn.specializations.values())

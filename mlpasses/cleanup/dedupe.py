@@ -11,6 +11,7 @@ each keeps its own, and they share one tensor, so that the weight file holds it 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from typing import ClassVar
 
 from attrs import frozen
 
@@ -22,6 +23,7 @@ from ir.walk import walk
 from mlpasses.cleanup.literals import Literals, place_of
 from mlpasses.cleanup.scopes import NAME, merge_equal
 from mlpasses.context import Context
+from mlpasses.contract import EVERYTHING, Preserved
 from mlpasses.passes import ProgramPass
 
 
@@ -33,6 +35,8 @@ class DeduplicateConsts(ProgramPass):
     merged, and no byte of a weight changes. A constant that a block returns keeps its name. Weights are those tensors that a weight file
     holds, in `const` ops, literal operands and attributes alike; what stands in the program itself stays where it is.
     """
+
+    preserves: ClassVar[frozenset[Preserved]] = EVERYTHING
 
     def run(self, program: Program, cx: Context) -> int:
         literals = Literals()

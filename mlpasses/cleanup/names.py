@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 from attrs import frozen
 
@@ -18,6 +19,7 @@ from ir.core import Block, Function, Value
 from ir.verify.structure import IDENTIFIER
 from mlpasses.cleanup.scopes import NAME
 from mlpasses.context import Context
+from mlpasses.contract import EVERYTHING, Preserved
 from mlpasses.passes import FunctionPass
 
 
@@ -31,6 +33,8 @@ class SanitizeNames(FunctionPass):
     package's description know them. An op whose `name` was that of its first result follows it. Names of functions, parameters and
     attributes have a meaning, and stay.
     """
+
+    preserves: ClassVar[frozenset[Preserved]] = EVERYTHING
 
     def run(self, fn: Function, cx: Context) -> int:
         bodies = list(fn.specializations.values())

@@ -16,7 +16,7 @@ the same at five times the price (mobilebert, where nothing goes: 3 ms rather th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 import numpy as np
 from attrs import frozen
@@ -27,6 +27,7 @@ from ir.types import TensorType, Type
 from mlpasses.cleanup.forwarding import hindrance, integers, only_type, same_order, same_shape
 from mlpasses.cleanup.transposes import permutation
 from mlpasses.context import Context
+from mlpasses.contract import EVERYTHING, Preserved
 from mlpasses.passes import FunctionPass
 from mlpasses.rewrite import Rewriter
 
@@ -42,6 +43,8 @@ class RemoveNoops(FunctionPass):
     (x · 1, x - 0 and the like; x + 0 is not, for -0). What a function returns keeps its name; where only the op gives it that name, as an
     `identity` of an input does, it stays.
     """
+
+    preserves: ClassVar[frozenset[Preserved]] = EVERYTHING
 
     def run(self, fn: Function, cx: Context) -> int:
         rewriter = Rewriter(cx)

@@ -19,6 +19,7 @@ from attrs import frozen
 from ir.core import Op
 from ir.types import TensorType
 from mlpasses.cleanup.forwarding import forwarded, integers, only_type, same_order
+from mlpasses.contract import EVERYTHING, Preserved
 from mlpasses.rewrite import Failure, Match, Replacement, RewritePass, Rewriter, p, rule
 
 RESHAPES: Final = ("reshape", "expand_dims", "squeeze", "flatten2d")
@@ -49,5 +50,7 @@ def merge_reshapes(m: Match, rw: Rewriter) -> Replacement | Failure:
 @frozen
 class MergeReshapes(RewritePass):
     """reshape(reshape(x, s), t) → reshape(x, t), likewise of expand_dims, squeeze and flatten2d"""
+
+    preserves: ClassVar[frozenset[Preserved]] = EVERYTHING
 
     rules: ClassVar = (merge_reshapes,)

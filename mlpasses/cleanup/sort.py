@@ -8,11 +8,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from attrs import frozen
 
 from ir.core import Block, Function, Op
 from ir.walk import sort_topologically, used_values
 from mlpasses.context import Context
+from mlpasses.contract import EVERYTHING, Preserved
 from mlpasses.passes import FunctionPass
 
 
@@ -26,6 +29,8 @@ class SortTopologically(FunctionPass):
     Raises:
         InvalidProgramError: ops depend on one another in a cycle, which it names.
     """
+
+    preserves: ClassVar[frozenset[Preserved]] = EVERYTHING
 
     def run(self, fn: Function, cx: Context) -> int:
         return sum(sort_topologically(block) for block in fn.blocks() if not _is_sorted(block))

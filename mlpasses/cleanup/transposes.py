@@ -15,6 +15,7 @@ from attrs import frozen
 
 from ir.const import Const
 from mlpasses.cleanup.forwarding import forwarded
+from mlpasses.contract import EVERYTHING, Preserved
 from mlpasses.rewrite import Failure, Match, Replacement, RewritePass, Rewriter, const, p, rule
 
 
@@ -42,5 +43,7 @@ def merge_transposes(m: Match, rw: Rewriter) -> Replacement | Failure:
 @frozen
 class MergeTransposes(RewritePass):
     """transpose(transpose(x, p), q) → transpose(x, p[q])"""
+
+    preserves: ClassVar[frozenset[Preserved]] = EVERYTHING
 
     rules: ClassVar = (merge_transposes,)

@@ -12,6 +12,7 @@ from mlpasses.cli.common import Settings, common_options
 
 if TYPE_CHECKING:
     from mlpasses.options import Option
+    from mlpasses.passes import Pass
     from mlpasses.registry import Entry
 
 
@@ -57,6 +58,7 @@ def _print_list(found: list[tuple[Entry, str]], settings: Settings) -> None:
 
 
 def _explain(name: str, settings: Settings) -> None:
+    from mlpasses.op_pass import OpPass
     from mlpasses.options import options_class, own_options, rules_option
     from mlpasses.passes import kebab
     from mlpasses.registry import pass_class
@@ -67,24 +69,43 @@ def _explain(name: str, settings: Settings) -> None:
     own = _described(kind, own_options(kind)) if configs else _described(options_class(kind))
     doc = inspect.cleandoc(kind.__doc__ or "")
     if settings.as_json:
-        described = {"name": kind.name, "class": f"{kind.__module__}:{kind.__qualname__}", "doc": doc, "options": own}
+        described = {"name": kind.name, "class": f"{kind.__module__}:{kind.__qualname__}", "doc": doc, **_declared(kind), "options": own}
         settings.data({**described, "configs": options} if configs else described)
         return
-    settings.say(f"{kind.name} ({kind.__module__}.{kind.__qualname__})\n\n{doc}\n")
+    settings.say(f"{kind.name} ({kind.__module__}.{kind.__qualname__})\n\n{doc}\n\n{_declaration(kind)}\n")
     if own or not configs:
         settings.say("\n".join(["options:", *_as_text(own)]) if own else "It takes no options.")
     for config, fields in options.items():
         lone = "options, or " if config == next(iter(options)) else ""
         settings.say("\n".join([f"{lone}{config}: {{…}} in a rule:", *_as_text(fields)]))
     if configs:
-        settings.say(_RULES.format(config=next(iter(options))))
+        settings.say(_RULES.format(config=next(iter(options))) + ("" if issubclass(kind, OpPass) else _CONFLICTS))
 
 
 _RULES: Final = """\
 rules:
   rules: [{{op_type: conv, {config}: {{…}}}}, {{name: "*head*", skip: "the reason"}}]; the first that matches decides
-  default: {{{config}: {{…}}}} or {{skip: true}}, for what no rule matches
+  default: {{{config}: {{…}}}} or {{skip: true}}, for what no rule matches"""
+_CONFLICTS: Final = """
   conflicts: strictest (the default), first, skip or error, where the uses of a weight come out differently"""
+
+
+def _declared(kind: type[Pass]) -> dict[str, Any]:
+    """What a pass declares, as plain data. What a pass made of others preserves depends on them, unless it says so itself."""
+    from mlpasses.pipeline import Composite
+
+    depends = issubclass(kind, Composite) and not kind.preserves
+    return {
+        "min_opset": kind.min_opset and kind.min_opset.target,
+        "preserves": None if depends else sorted(word.value for word in kind.preserves),
+    }
+
+
+def _declaration(kind: type[Pass]) -> str:
+    said = _declared(kind)
+    kept = said["preserves"]
+    parts = [f"preserves: {'what its passes do' if kept is None else ', '.join(kept) or 'nothing'}"]
+    return "\n".join([*parts, *([f"needs: {said['min_opset']} or later"] if said["min_opset"] else [])])
 
 
 def _described(kind: type, options: list[Option] | None = None) -> list[dict[str, Any]]:

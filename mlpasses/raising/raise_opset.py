@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from attrs import field, frozen
 
 from ir.core import Function, Op, Program
@@ -9,6 +11,7 @@ from ir.opset import OPSETS, Opset, opset_of_key, opset_of_target
 from ir.specs import Change, changes, first_opset, spec_of
 from ir.walk import walk
 from mlpasses.context import Context
+from mlpasses.contract import Preserved
 from mlpasses.errors import ConfigError
 from mlpasses.passes import ProgramPass
 from mlpasses.raising.defaults import write_defaults
@@ -43,6 +46,8 @@ class RaiseOpset(ProgramPass):
         ConfigError: a function has an opset that this version does not know, or an op cannot be expressed in the new one. All such ops
             are named together.
     """
+
+    preserves: ClassVar[frozenset[Preserved]] = frozenset({Preserved.INTERFACE, Preserved.MEANING})
 
     target: Opset = field(converter=_as_opset)
     """The opset to raise to: `IOS18`, or its name as users write it, `"iOS18"`."""

@@ -60,7 +60,7 @@ def test_passes_json_explains_one(run: Run) -> None:
 
 def test_a_pass_without_options_says_so(run: Run) -> None:
     with registered():
-        assert run("passes", "no-options").out.endswith("Takes none.\n\nIt takes no options.\n")
+        assert run("passes", "no-options").out.endswith("Takes none.\n\npreserves: interface\n\nIt takes no options.\n")
 
 
 def test_an_unknown_pass_gets_the_nearest_one(run: Run) -> None:

@@ -48,7 +48,8 @@ assert mp.parse_pipeline("fold-constants: {max_bytes: 4096}") == mp.Pipeline(mp.
 ```
 
 `mlpasses passes` lists these and those of installed packages, `mlpasses passes NAME` says of one what this page does. How to add one is in
-[writing-passes.md](writing-passes.md).
+[writing-passes.md](writing-passes.md). What a pass preserves is checked: the interface and the opset after every pass of a run, the meaning
+(what functions compute, to the last bit) by the tests.
 """
 
 RULES: Final = """\
@@ -96,11 +97,18 @@ def _about(kind: type[Pass], said: dict[str, Any]) -> Iterator[str]:
         yield "Its parts: " + ", ".join(f"`{each}`" for each in kind().parts()) + ".\n"
     if raises:
         yield "".join(f"- Raises `{error}`: {' '.join(why.split())}\n" for error, why in _raised(raises))
+    yield _declaration(said) + "\n"
     configs: dict[str, list[dict[str, Any]]] = said.get("configs", {})
     if configs:
         yield RULES.format(configs=", ".join(f"`{config}: {{…}}`" for config in configs), first=next(iter(configs))) + "\n"
     for options in (said["options"], *configs.values()):
         yield from _table(options)
+
+
+def _declaration(said: dict[str, Any]) -> str:
+    kept = said["preserves"]
+    sentence = "Preserves what its passes do." if kept is None else f"Preserves: {', '.join(kept) or 'nothing'}."
+    return f"{sentence} Needs {said['min_opset']} or later." if said["min_opset"] else sentence
 
 
 def _table(options: list[dict[str, Any]]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mlpasses.op_pass import OpPass
 from mlpasses.passes import FunctionPass, Pass
 from mlpasses.registry import BUILT_IN, GROUP
 from mlpasses.rewrite import RewritePass
@@ -22,7 +23,7 @@ def code_that_says(start: str) -> str:
     return next(code for code in snippets(TEXT) if f"\n{start}" in code).strip()
 
 
-@pytest.mark.parametrize(("name", "kind"), [("UseSquare", FunctionPass), ("MergeTransposes", RewritePass)])
+@pytest.mark.parametrize(("name", "kind"), [("UseSquare", FunctionPass), ("SetGeluMode", OpPass), ("MergeTransposes", RewritePass)])
 def test_a_pass_takes_fifteen_lines_at_most(name: str, kind: type[Pass]) -> None:
     code = code_that_says(f"class {name}(")
     assert sum(bool(line.strip()) for line in code.splitlines()) <= 15
