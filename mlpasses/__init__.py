@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from mlpasses.passes import FunctionPass, Pass, ProgramPass
     from mlpasses.pipeline import Pipeline, Repeat
     from mlpasses.plan import Plan
+    from mlpasses.progress import ProgressCallback
     from mlpasses.raising import RaiseOpset
     from mlpasses.recipe import dump_recipe, load_recipe, parse_pipeline
     from mlpasses.report import Note, Report, WeightRow
@@ -82,8 +83,8 @@ __all__ = [
     "Cleanup", "CommonSubexpressions", "ConfigError", "Context", "DeadCode", "DecompressWeights", "DeduplicateConsts", "EvaluationError",
     "Filter", "FoldConstants", "FunctionPass", "InvalidProgramError", "MLPassesError", "Magnitude", "MergeCasts", "MergeReshapes",
     "MergeTransposes", "MutationError", "Note", "OpPass", "Opset", "PackageError", "Palettize", "PalettizeWeights", "ParseError",
-    "Pass", "PassError", "Pipeline", "Plan", "Preserved", "Program", "ProgramPass", "PruneWeights", "Quantize", "QuantizeWeights",
-    "RaiseOpset", "RecipeError", "RemoveNoops", "Repeat", "Report", "Result", "Rule", "Rules", "SanitizeNames", "Skip",
+    "Pass", "PassError", "Pipeline", "Plan", "Preserved", "Program", "ProgramPass", "ProgressCallback", "PruneWeights", "Quantize",
+    "QuantizeWeights", "RaiseOpset", "RecipeError", "RemoveNoops", "Repeat", "Report", "Result", "Rule", "Rules", "SanitizeNames", "Skip",
     "SortTopologically", "Threshold", "UnsupportedModelError", "WeightRow", "__version__",
     "consumer", "dtype", "dump_recipe", "everything", "function", "load", "load_recipe", "matching_ops", "name", "nbytes", "nothing",
     "numel", "op_type", "opset", "param", "parse_pipeline", "rank", "run",
@@ -119,6 +120,7 @@ _HOMES: Final = {
     "mlpasses.passes": ("FunctionPass", "Pass", "ProgramPass"),
     "mlpasses.pipeline": ("Pipeline", "Repeat"),
     "mlpasses.plan": ("Plan",),
+    "mlpasses.progress": ("ProgressCallback",),
     "mlpasses.raising": ("RaiseOpset",),
     "mlpasses.recipe": ("dump_recipe", "load_recipe", "parse_pipeline"),
     "mlpasses.report": ("Note", "Report", "WeightRow"),

@@ -1,14 +1,44 @@
-"""A bar on the terminal for work on weights."""
+"""Who hears how far a run is: a bar on the terminal, or a function of the program that mlpasses is part of."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
+
+
+class ProgressCallback:
+    """Calls `function(pass_name, done, total, what)`, in the thread that runs the pipeline: bytes of weights done, of so many; `what` is
+    the weight that was finished last.
+
+        mp.run(program, pipeline, progress=mp.ProgressCallback(lambda name, done, total, what: window.show(name, done / total)))
+
+    It is called when a pass begins to work on weights, with 0 and no weight, and after each weight. What it raises cancels the run: what is
+    being computed is waited for, nothing else is started, and nothing is left behind. KeyboardInterrupt and MLPassesError arrive as they
+    are, as does any other exception that is no `Exception`; one that is arrives as the cause of a PassError.
+    """
+
+    def __init__(self, function: Callable[[str, int, int, str], object]) -> None:
+        self._function = function
+        self._pass_name = ""
+        self._done = 0
+        self._total = 0
+
+    def start(self, pass_name: str, total: int) -> None:
+        self._pass_name, self._done, self._total = pass_name, 0, total
+        self._function(pass_name, 0, total, "")
+
+    def advance(self, amount: int, what: str) -> None:
+        self._done += amount
+        self._function(self._pass_name, self._done, self._total, what)
+
+    def finish(self) -> None:
+        """The last weight has told."""
 
 
 class TerminalProgress:
