@@ -26,7 +26,7 @@ def by_consts(op: Op, tensors: Mapping[Value, Tensor]) -> list[Op]:
     for value in op.outputs:
         if value not in tensors and value.is_used:
             raise MutationError(f"{value.name} of {op.op_type} {op.name} is used, and there is no value to take its place")
-    sources = _sources(op)
+    sources = constant_sources(op)
     names = {value: value.name for value in op.outputs}
     label = op.attributes.get("name")
     for value in op.outputs:
@@ -55,13 +55,13 @@ def erase_unused(ops: list[Op]) -> int:
         op = pending.pop()
         if op.block is None or any(value.is_used for value in op.outputs):
             continue
-        pending += _sources(op)
+        pending += constant_sources(op)
         op.erase()
         erased += 1
     return erased
 
 
-def _sources(op: Op) -> list[Op]:
+def constant_sources(op: Op) -> list[Op]:
     """The const and constexpr ops that an op takes operands from."""
     found: dict[Op, None] = {}
     for held in op.operands.values():

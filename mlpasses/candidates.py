@@ -15,9 +15,11 @@ from ir.opset import Opset, opset_of_key
 from ir.schemes import scheme_of, stored_tensors
 from ir.specs import channel_axes, spec_of
 from ir.tensors import Tensor
-from ir.types import FP16, FP32, TensorType
+from ir.types import FP16, FP32, DType, TensorType
 from ir.walk import opset_of
 from ir.weights import placed_ops
+from mlpasses.forms.form import Form
+from mlpasses.forms.recognition import form_of
 
 LARGE: Final = 2048
 """Elements from which a constant that is no weight is worth a word in the report."""
@@ -27,10 +29,12 @@ COMPRESSIBLE = (FP16, FP32)
 
 @frozen(eq=False)
 class Candidate:
-    """A const op that some op uses as a weight."""
+    """A constant that some op uses as a weight."""
 
-    const: Op
-    tensor: Tensor
+    op: Op
+    """The const op, or the last constexpr op of the chain, that yields it."""
+    stored: Tensor | Form
+    """Its numbers: as they are, or in compressed form."""
     opset: Opset
     uses: tuple[Use, ...]
     """Where it is used as a weight, in the order in which the uses were made."""
@@ -43,17 +47,53 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        return self.const.output.name
+        return self.op.output.name
+
+    @property
+    def dtype(self) -> DType:
+        """The type of its elements, as consumers see them."""
+        return self._type.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._type.static_shape
 
     @property
     def numel(self) -> int:
-        return math.prod(self.tensor.shape)
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that it takes now."""
+        return self.stored.nbytes(self.opset) if isinstance(self.stored, Form) else self.stored.nbytes
+
+    @property
+    def form(self) -> Form | None:
+        """The compressed form that it is in; None where it is dense."""
+        return self.stored if isinstance(self.stored, Form) else None
+
+    @property
+    def tensor(self) -> Tensor:
+        """Its elements, where it is dense."""
+        assert not isinstance(self.stored, Form)  # whoever asks has looked
+        return self.stored
+
+    @property
+    def scheme(self) -> str:
+        """What it is now: `fp16`, or its compressed form in words."""
+        return self.dtype.name if self.form is None else scheme_of(self.op)
 
     @property
     def op_type(self) -> str:
         """The type of the first op that uses the weight."""
         user = self.uses[0].user
         return user.op_type if isinstance(user, Op) else ""
+
+    @property
+    def _type(self) -> TensorType:
+        kind = self.op.output.type
+        assert isinstance(kind, TensorType)  # nothing else is found to be a weight
+        return kind
 
 
 @frozen(eq=False)
@@ -99,7 +139,8 @@ def candidates(program: Program, min_elements: int) -> list[Candidate]:
     Every function of the program and of its stages, every specialization by its own opset, nested blocks too. A specialization for an
     opset that this version does not know has none (`unknown_specializations` names them): nothing is known of its ops.
     """
-    return [each for each in survey(program, LARGE) if isinstance(each, Candidate) and each.numel >= min_elements]
+    found = (each for each in survey(program, LARGE) if isinstance(each, Candidate) and each.form is None)
+    return [each for each in found if each.numel >= min_elements]
 
 
 def survey(program: Program, large: int = LARGE) -> Iterator[Candidate | Bystander]:
@@ -117,7 +158,7 @@ def survey(program: Program, large: int = LARGE) -> Iterator[Candidate | Bystand
             if found is not None:
                 yield found
         elif is_constexpr(op.op_type):
-            yield from _compressed(op, where)
+            yield from _compressed(op, opset, where)
         else:
             yield from _literals(op, where, large)
 
@@ -132,7 +173,7 @@ def output_axis(candidate: Candidate, axis: int | None = None) -> int | str:
 
     It is `axis`, where that is given, and otherwise the one that all uses of the weight agree on.
     """
-    rank = len(candidate.tensor.shape)
+    rank = len(candidate.shape)
     if axis is not None:
         return axis % rank if -rank <= axis < rank else f"it has no axis {axis}: it is of rank {rank}"
     return _agreed_axis(candidate, 0)
@@ -183,16 +224,24 @@ def _idle_const(op: Op, where: str, large: int) -> Bystander | None:
     return Bystander(op.output.name, where, kind, tensor.shape, tensor.dtype.name, tensor.nbytes, place)
 
 
-def _compressed(op: Op, where: str) -> Iterator[Bystander]:
+def _compressed(op: Op, opset: Opset, where: str) -> Iterator[Candidate | Bystander]:
     """The end of a chain of constexpr ops."""
     for value in op.outputs:
         users = value.users
         if not isinstance(value.type, TensorType) or not value.type.is_static or not users or is_constexpr(users[0].op_type):
             continue
-        scheme = scheme_of(op)
+        form = form_of(op)
+        uses = tuple(use for use in value.uses if _is_weight(use, opset))
+        if uses and isinstance(form, Form) and len(op.outputs) == 1:
+            yield Candidate(op, form, opset, uses, _obstacle(op, value.type, opset), where)
+            continue
         nbytes = sum(tensor.nbytes for tensor in stored_tensors(chain(op)))
-        reason = f"it is compressed already, as {scheme}: put DecompressWeights before, to compress it anew"
-        yield Bystander(value.name, where, users[0].op_type, value.type.static_shape, scheme, nbytes, reason)
+        yield Bystander(value.name, where, users[0].op_type, value.type.static_shape, scheme_of(op), nbytes, compressed_already(op))
+
+
+def compressed_already(op: Op) -> str:
+    """Why a compressed weight is left alone by a scheme that makes nothing of its form."""
+    return f"it is compressed already, as {scheme_of(op)}: put DecompressWeights before, to compress it anew"
 
 
 def _literals(op: Op, where: str, large: int) -> Iterator[Bystander]:

@@ -47,7 +47,7 @@ def starter_recipe(program: Program, name: str) -> str:
 
 def _head(program: Program, found: Sequence[Candidate], name: str) -> Iterator[str]:
     opsets = ", ".join(f"{function.name} for {opset_of_key(function.opset) or function.opset}" for function in program.all_functions())
-    size = bytes_text(sum({id(each.tensor): each.tensor.nbytes for each in found}.values()))
+    size = bytes_text(sum({id(each.tensor): each.nbytes for each in found}.values()))
     yield f"# A recipe for {printable(name)}: {printable(opsets)}; {plural(len(found), 'weight')}, {size}."
     yield "#   mlpasses plan MODEL RECIPE             shows what it would do"
     yield "#   mlpasses passes quantize-weights       explains the options"
@@ -64,13 +64,13 @@ def _quantizing(found: Sequence[Candidate]) -> Iterator[str]:
     if not found:
         yield "  # - quantize-weights    # it has no weights that could be compressed"
         return
-    largest = list({each.name: each for each in sorted(found, key=lambda each: -each.tensor.nbytes)}.values())[:EXAMPLES]
+    largest = list({each.name: each for each in sorted(found, key=lambda each: -each.nbytes)}.values())[:EXAMPLES]
     yield "  - quantize-weights:"
     yield "      rules:"
     yield "        # The first rule that matches decides. By name, the largest weights first (remove the # to make them rules):"
     for index, each in enumerate(largest):
         outcome = 'skip: "the reason"' if index == 0 else "quantize: {mode: asymmetric}"
-        facts = f"{each.op_type}, {shape_text(each.tensor.shape)}, {bytes_text(each.tensor.nbytes)}"
+        facts = f"{each.op_type}, {shape_text(each.shape)}, {bytes_text(each.nbytes)}"
         yield f"        # - {{name: {_name(each.name)}, {outcome}}}    # {printable(facts)}"
     yield "        # By the type of op that uses them:"
     by_type: dict[str, dict[int, Candidate]] = {}
@@ -78,7 +78,7 @@ def _quantizing(found: Sequence[Candidate]) -> Iterator[str]:
         for use in each.uses:
             if isinstance(use.user, Op):
                 by_type.setdefault(use.user.op_type, {})[id(each)] = each
-    sizes = {op_type: sum(each.tensor.nbytes for each in weights.values()) for op_type, weights in by_type.items()}
+    sizes = {op_type: sum(each.nbytes for each in weights.values()) for op_type, weights in by_type.items()}
     for op_type in sorted(by_type, key=lambda each: -sizes[each]):
         facts = f"{plural(len(by_type[op_type]), 'weight')}, {bytes_text(sizes[op_type])}"
         yield f"        - {{op_type: {_name(op_type)}, quantize: {{dtype: int8}}}}    # {facts}"

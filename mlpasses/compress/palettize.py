@@ -19,12 +19,11 @@ from ir.tensors import AbstractTensor, Tensor
 from ir.types import UINT_BY_BITS
 from mlpasses.candidates import Candidate, output_axis
 from mlpasses.compress.blocks import Division, divided, largest_divisor, whole
-from mlpasses.compress.chains import stored_dtype
-from mlpasses.compress.lut_ops import PalettizedWeight
 from mlpasses.compress.palettize_job import Layout, PalettizeJob
 from mlpasses.compress.weight_pass import Proposal, WeightPass
 from mlpasses.config.palettize import Palettize
 from mlpasses.errors import ConfigError
+from mlpasses.forms.form import Floats, Form, Indexed
 from mlpasses.rules import Rules, as_rules
 
 __all__ = ["Palettize", "PalettizeWeights"]
@@ -52,18 +51,19 @@ class PalettizeWeights(WeightPass):
     configs: ClassVar[tuple[type, ...]] = (Palettize,)
 
     def propose(self, candidate: Candidate, config: Palettize) -> Proposal | str:
-        layout = _layout(candidate, config)
-        if isinstance(layout, str):
-            return layout
-        layout, remark = layout
+        found = _layout(candidate, config)
+        if isinstance(found, str):
+            return found
+        layout, remark = found
         tensor = candidate.tensor
-        forms = [_form(tensor, layout, width, config) for width in config.widths if width != 3 or _has_three_bits(candidate, config)]
+        bits = [width for width in config.widths if width != 3 or _has_three_bits(candidate, config)]
+        forms = [_form(tensor, layout, width, config) for width in bits]
         needs = max(candidate.opset, config.needs(tensor.dtype))
         smaller = [form for form in forms if form.nbytes(needs) < tensor.nbytes]
         if not smaller:
             least = forms[0].nbytes(needs)
             return f"it would not become smaller: indices and tables would take {least:,} bytes, and it takes {tensor.nbytes:,}"
-        widths = tuple(form.indices.dtype.bits for form in smaller)
+        widths = tuple(bits[: len(smaller)])
         layout = evolve(layout, widths=widths)
         proposal = Proposal(candidate, config, (tensor, layout, config), smaller[-1], remark=remark, division=layout)
         if len(widths) == 1:
@@ -74,32 +74,27 @@ class PalettizeWeights(WeightPass):
         candidate = proposal.candidate
         return PalettizeJob(candidate.name, candidate.tensor, proposal.division, proposal.config)
 
-    def form(self, proposal: Proposal, tensors: Mapping[str, Tensor]) -> PalettizedWeight:
+    def form(self, proposal: Proposal, tensors: Mapping[str, Tensor]) -> Form:
         layout: Layout = proposal.division
-        axis = layout.axis if layout.vector > 1 else None
-        return PalettizedWeight(tensors["indices"], tensors["lut"], axis, tensors.get("scale"))
+        return Form(Indexed(tensors["indices"], Floats(tensors["lut"]), layout.vector_axis), tensors.get("scale"))
 
 
 def _has_three_bits(candidate: Candidate, config: Palettize) -> bool:
-    return max(candidate.opset, config.needs(candidate.tensor.dtype)) >= IOS18
+    return max(candidate.opset, config.needs(candidate.dtype)) >= IOS18
 
 
-def _form(tensor: Tensor, layout: Layout, width: int, config: Palettize) -> PalettizedWeight:
+def _form(tensor: Tensor, layout: Layout, width: int, config: Palettize) -> Form:
     dtype = layout.stored
-    scaled = config.per_channel_scale == "chained"
-    indices = tuple(dim // layout.vector if axis == layout.axis else dim for axis, dim in enumerate(tensor.shape))
-    return PalettizedWeight(
-        AbstractTensor(UINT_BY_BITS[width], indices),
-        AbstractTensor(dtype, (*layout.tables, 1 << width, layout.vector)),
-        layout.axis if layout.vector > 1 else None,
-        AbstractTensor(dtype, layout.channels) if scaled else None,
-    )
+    indices = AbstractTensor(UINT_BY_BITS[width], layout.indices(tensor.shape))
+    lut = AbstractTensor(dtype, (*layout.tables, 1 << width, layout.vector))
+    scale = AbstractTensor(dtype, layout.channels) if config.per_channel_scale == "chained" else None
+    return Form(Indexed(indices, Floats(lut), layout.vector_axis), scale)
 
 
 def _layout(candidate: Candidate, config: Palettize) -> tuple[Layout, str] | str:
     """How the weight is divided, and what of it is not as asked for; or why it cannot be."""
-    shape = candidate.tensor.shape
-    stored = stored_dtype(candidate.tensor.dtype, config.precision)
+    shape = candidate.shape
+    stored = config.stored(candidate.dtype)
     if config.group_size is None and config.cluster_dim == 1 and config.per_channel_scale == "none":
         one = (1,) * len(shape)
         return Layout(0, 1, one, one, one, stored, config.widths), ""
@@ -137,13 +132,13 @@ def _groups(shape: tuple[int, ...], axis: int, vector: int, config: Palettize) -
 
 def _vector(candidate: Candidate, axis: int, config: Palettize) -> int | str:
     """The length of the vectors along an axis, in each group of channels that a convolution treats by itself."""
-    dim = candidate.tensor.shape[axis]
+    dim = candidate.shape[axis]
     for use in candidate.uses:
         user = use.user
         operand = user.get("groups") if isinstance(user, Op) and axis == 0 and user.op_type in ("conv", "conv_transpose") else None
         groups = None if operand is None else constant_of(operand)
         if groups is not None:
-            dim = math.gcd(dim, candidate.tensor.shape[axis] // max(1, int(groups.item())))
+            dim = math.gcd(dim, candidate.shape[axis] // max(1, int(groups.item())))
     if dim % config.cluster_dim == 0:
         return config.cluster_dim
     found = f"the {dim} channels of its axis {axis} are not divided by cluster_dim={config.cluster_dim}"

@@ -35,3 +35,12 @@ class Layout:
     """The type of the entries."""
     widths: tuple[int, ...]
     """The bits that an index may have, in order; several where the data decide."""
+
+    @property
+    def vector_axis(self) -> int | None:
+        """The axis that vectors lie along; None where an index stands for one element."""
+        return self.axis if self.vector > 1 else None
+
+    def indices(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the indices of a weight."""
+        return tuple(dim // self.vector if at == self.axis else dim for at, dim in enumerate(shape))

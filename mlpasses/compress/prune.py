@@ -18,9 +18,9 @@ from ir.tensors import AbstractTensor, Tensor
 from ir.types import UINT1
 from mlpasses.candidates import Candidate, input_axis, output_axis
 from mlpasses.compress.prune_job import PruneJob
-from mlpasses.compress.sparse_ops import SparseWeight
 from mlpasses.compress.weight_pass import Proposal, WeightPass
 from mlpasses.config.prune import NM, Magnitude, PruneConfig, Threshold
+from mlpasses.forms.form import Floats, Form
 from mlpasses.numerics.affine import View, channel_view
 from mlpasses.rules import Rules, as_rules
 
@@ -56,7 +56,7 @@ class PruneWeights(WeightPass):
             return f"it would not become smaller with {zeros / total:.1%} zeros: a mask takes a bit an element"
         most = dense if zeros is None else total - zeros  # more are kept dense
         why = "how many elements become zero" if zeros is None else "there may be more zeros than that in it"
-        form = SparseWeight(AbstractTensor(UINT1, tensor.shape), AbstractTensor(tensor.dtype, (most,)))
+        form = Form(Floats(AbstractTensor(tensor.dtype, (most,))), mask=AbstractTensor(UINT1, tensor.shape))
         key = (tensor, axis, config)
         return Proposal(candidate, config, key, form, mask, why, division=axis)
 
@@ -64,8 +64,8 @@ class PruneWeights(WeightPass):
         tensor = proposal.candidate.tensor
         return PruneJob(proposal.candidate.name, tensor, channel_view(tensor.shape, proposal.division), proposal.config)
 
-    def form(self, proposal: Proposal, tensors: Mapping[str, Tensor]) -> SparseWeight:
-        return SparseWeight(tensors["mask"], tensors["nonzero"])
+    def form(self, proposal: Proposal, tensors: Mapping[str, Tensor]) -> Form:
+        return Form(Floats(tensors["nonzero"]), mask=tensors["mask"])
 
 
 def _axis(candidate: Candidate, config: PruneConfig) -> int | str | None:
@@ -77,8 +77,8 @@ def _axis(candidate: Candidate, config: PruneConfig) -> int | str | None:
     else:
         return None
     axis = output_axis(candidate) if dim == "output" else input_axis(candidate)
-    if isinstance(axis, int) and candidate.tensor.shape[axis] < size:
-        return f"it has {candidate.tensor.shape[axis]} {dim} channels, fewer than {size}"
+    if isinstance(axis, int) and candidate.shape[axis] < size:
+        return f"it has {candidate.shape[axis]} {dim} channels, fewer than {size}"
     return axis
 
 

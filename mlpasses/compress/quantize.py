@@ -16,12 +16,11 @@ from attrs import evolve, field, frozen
 from ir.opset import IOS18
 from ir.tensors import AbstractTensor, Tensor
 from mlpasses.candidates import Candidate, input_axis, output_axis
-from mlpasses.compress.affine_ops import AffineWeight
 from mlpasses.compress.blocks import Division, divided, whole
-from mlpasses.compress.chains import stored_dtype
 from mlpasses.compress.quantize_job import QuantizeJob
 from mlpasses.compress.weight_pass import Proposal, WeightPass
 from mlpasses.config.quantize import Quantize
+from mlpasses.forms.form import Form, Scaled
 from mlpasses.rules import Rules, as_rules
 
 __all__ = ["Quantize", "QuantizeWeights"]
@@ -52,9 +51,9 @@ class QuantizeWeights(WeightPass):
         if isinstance(division, str):
             return division
         tensor, counts = candidate.tensor, division.counts
-        integers, scale = config.integers, stored_dtype(tensor.dtype, config.precision)
+        integers, scale = config.integers, config.stored(tensor.dtype)
         offset = None if config.levels.zero == 0 else AbstractTensor(integers, counts)
-        form = AffineWeight(AbstractTensor(integers, tensor.shape), AbstractTensor(scale, counts), offset)
+        form = Form(Scaled(AbstractTensor(integers, tensor.shape), AbstractTensor(scale, counts), offset))
         key = (tensor, counts, config)
         proposal = Proposal(candidate, config, key, form, remark=division.remark, division=counts)
         if form.nbytes(proposal.opset) >= tensor.nbytes:
@@ -62,21 +61,20 @@ class QuantizeWeights(WeightPass):
             return f"it would not become smaller: there would be a scale for every {elements} of its elements"
         if config.levels.zero is not None or proposal.opset < IOS18:
             return proposal
-        least = evolve(form, offset=None).nbytes(proposal.opset)
+        least = form.nbytes(proposal.opset) - (0 if offset is None else offset.nbytes)
         return evolve(proposal, least=least, why="zero points that are all 0 are left out")
 
     def job(self, proposal: Proposal) -> QuantizeJob:
-        form, candidate = proposal.form, proposal.candidate
-        assert isinstance(form, AffineWeight)  # as proposed above
-        return QuantizeJob(candidate.name, candidate.tensor, proposal.division, proposal.config, form.scale.dtype)
+        candidate = proposal.candidate
+        return QuantizeJob(candidate.name, candidate.tensor, proposal.division, proposal.config)
 
-    def form(self, proposal: Proposal, tensors: Mapping[str, Tensor]) -> AffineWeight:
-        return AffineWeight(tensors["data"], tensors["scale"], tensors.get("offset"))
+    def form(self, proposal: Proposal, tensors: Mapping[str, Tensor]) -> Form:
+        return Form(Scaled(tensors["data"], tensors["scale"], tensors.get("offset")))
 
 
 def _division(candidate: Candidate, config: Quantize) -> Division | str:
     """The blocks that have a scale each, or why there are none."""
-    shape = candidate.tensor.shape
+    shape = candidate.shape
     one = whole(len(shape))
     if config.granularity == "per-tensor":
         return one
@@ -111,5 +109,5 @@ def _other_axis(candidate: Candidate, out: int) -> int | str:
     known = input_axis(candidate)
     if isinstance(known, int) and known != out:
         return known
-    rank = len(candidate.tensor.shape)
+    rank = len(candidate.shape)
     return next((axis for axis in range(rank) if axis != out), "it has no other axis than that of its output channels")

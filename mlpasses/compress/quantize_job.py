@@ -14,7 +14,8 @@ from ir.types import DType
 from mlpasses.compress.halves import rounded
 from mlpasses.compress.jobs import EngineName, Finished, Outcome, Part, Writer
 from mlpasses.config.quantize import Quantize
-from mlpasses.numerics.affine import NUMPY, Engine
+from mlpasses.numerics.affine import Engine
+from mlpasses.numerics.affine_numpy import NUMPY
 from mlpasses.numerics.bitstream import Pack, Packer, pack
 from mlpasses.numerics.blocks import quantize_blocks
 from mlpasses.numerics.scale_search import ScaleSearch
@@ -34,13 +35,16 @@ class QuantizeJob:
     counts: tuple[int, ...]
     """The number of blocks on each axis: the shape of the scale."""
     config: Quantize
-    stored: DType
-    """The type of the scale."""
     effort: float = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         times = SEARCHING if self.config.scales == "searched" else 1
         object.__setattr__(self, "effort", self.weight.nbytes * SECONDS_PER_BYTE * times)
+
+    @property
+    def stored(self) -> DType:
+        """The type of the scales."""
+        return self.config.stored(self.weight.dtype)
 
     @property
     def nbytes(self) -> int:

@@ -1,7 +1,7 @@
 """What passes over weights share: choosing by rules, planning without numbers, computing in parallel, replacing, reporting.
 
-A scheme says four things, and the rest follows: what a config would make of a weight (`propose`, from its type alone), the work on it as
-data (a `Job`), the form that the job's results are (`form`), and how that is written (a `Form`, whose tensors may be abstract).
+A scheme says three things, and the rest follows: what a config would make of a weight (`propose`, from its type alone), the work on it as
+data (a `Job`), and the form that the job's results are (`form`).
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from attrs import evolve, field, frozen
 
 from ir.core import Block, Op, Program
 from ir.opset import Opset
+from ir.substitute import constant_sources, erase_unused
 from ir.tensors import Tensor
 from ir.types import DType
-from mlpasses.candidates import Bystander, Candidate, named_consts, survey, unknown_specializations
+from mlpasses.candidates import Bystander, Candidate, compressed_already, named_consts, survey, unknown_specializations
 from mlpasses.compress.jobs import Declined, Done, Job, run_jobs
 from mlpasses.context import Context
 from mlpasses.errors import ConfigError
 from mlpasses.findings import affirmed
+from mlpasses.forms.emission import ops_of
+from mlpasses.forms.form import Form
 from mlpasses.passes import ProgramPass
 from mlpasses.plan_rows import Planned, PlanRow, planned
 from mlpasses.report import WeightRow
@@ -28,18 +31,6 @@ from mlpasses.resolution import Resolution, resolve
 from mlpasses.rules import Rules, as_rules
 from mlpasses.select import Named
 from mlpasses.subjects import weight_subjects
-
-
-class Form(Protocol):
-    """A weight in compressed form. In a plan its tensors are abstract."""
-
-    def ops(self, weight: Op, opset: Opset) -> list[Op]:
-        """The detached ops that take the place of the const op `weight`; the last yields it."""
-        ...
-
-    def nbytes(self, opset: Opset) -> int:
-        """The bytes of the numbers that `ops` hold."""
-        ...
 
 
 class Config(Protocol):
@@ -87,7 +78,7 @@ class Proposal:
     @property
     def needs(self) -> Opset:
         """The first opset that has the scheme."""
-        needs: Opset = self.config.needs(self.candidate.tensor.dtype)
+        needs: Opset = self.config.needs(self.candidate.dtype)
         return needs
 
     @property
@@ -131,6 +122,10 @@ class WeightPass(ProgramPass):
         Raises:
             ConfigError: the config is to refuse the program for this weight.
         """
+
+    def propose_joint(self, candidate: Candidate, form: Form, config: Any) -> Proposal | str:
+        """As `propose`, for a weight that is compressed already."""
+        return compressed_already(candidate.op)
 
     @abstractmethod
     def job(self, proposal: Proposal) -> Job:
@@ -186,7 +181,7 @@ class WeightPass(ProgramPass):
     def _choose(self, program: Program) -> _Selection:
         found: list[Candidate] = []
         bystanders: list[Bystander] = []
-        named = {each.const: each for each in named_consts(program, _exact_names(self.rules))}
+        named = {each.op: each for each in named_consts(program, _exact_names(self.rules))}
         for each in survey(program):
             if isinstance(each, Candidate):
                 found.append(each)
@@ -211,9 +206,11 @@ class WeightPass(ProgramPass):
     def _proposed(self, candidate: Candidate, config: Config) -> Proposal | str:
         if candidate.numel < config.min_elements:
             return f"it has {candidate.numel:,} elements, fewer than min_elements={config.min_elements}"
-        if candidate.obstacle is not None and candidate.opset >= config.needs(candidate.tensor.dtype):
+        if candidate.obstacle is not None and candidate.opset >= config.needs(candidate.dtype):
             return candidate.obstacle
-        return self.propose(candidate, config)
+        if candidate.form is None:
+            return self.propose(candidate, config)
+        return self.propose_joint(candidate, candidate.form, config)
 
     def _lacking(self, choices: Sequence[Choice]) -> list[str]:
         """What the opset of a function lacks for what the rules chose, a sentence for each function and scheme."""
@@ -221,7 +218,7 @@ class WeightPass(ProgramPass):
         for choice in choices:
             proposal, opset = choice.outcome, choice.candidate.opset
             if isinstance(proposal, Proposal) and opset < proposal.needs:
-                function = choice.candidate.const.function
+                function = choice.candidate.op.function
                 key = (function.name if function else "?", proposal.config.scheme, opset, proposal.needs)
                 lacking[key] = lacking.get(key, 0) + 1
         return [
@@ -241,9 +238,9 @@ class WeightPass(ProgramPass):
 
     def _row(self, choice: Choice, result: Computed | None = None, skipped: str | None = None) -> WeightRow:
         candidate = choice.candidate
-        tensor = candidate.tensor
+        size = candidate.nbytes
         row = WeightRow(
-            self.name, candidate.name, candidate.op_type, tensor.shape, tensor.dtype.name, tensor.nbytes, tensor.nbytes,
+            self.name, candidate.name, candidate.op_type, candidate.shape, candidate.scheme, size, size,
             rule=choice.rule, where=candidate.where,
         )  # fmt: skip
         if result is None or isinstance(choice.outcome, str):
@@ -267,9 +264,9 @@ class WeightPass(ProgramPass):
 
     def _plan_row(self, choice: Choice) -> PlanRow:
         candidate, proposal = choice.candidate, choice.outcome
-        tensor = candidate.tensor
+        size = candidate.nbytes
         row = PlanRow(
-            self.name, candidate.name, candidate.op_type, tensor.shape, tensor.dtype.name, choice.rule, tensor.nbytes, tensor.nbytes,
+            self.name, candidate.name, candidate.op_type, candidate.shape, candidate.scheme, choice.rule, size, size,
             where=candidate.where,
         )  # fmt: skip
         if isinstance(proposal, str):
@@ -321,15 +318,18 @@ def _check_finite(work: Iterable[Proposal], outcomes: Iterable[Done | Declined])
 
 
 def _replace(candidate: Candidate, form: Form, cx: Context) -> None:
-    const = candidate.const
-    block = const.block
+    """Puts the ops of a form in the place of a const or constexpr op; what only that used goes."""
+    old = candidate.op
+    block = old.block
     assert block is not None  # it was found in one
-    ops = form.ops(const, candidate.opset)
+    ops = ops_of(form, old, candidate.opset)
+    sources = constant_sources(old)
     for op in ops[:-1]:
         _free_names(op, block)
-        block.insert_before(const, op)
-    block.replace(const, ops[-1])
-    cx.made(*ops, sources=(const,))
+        block.insert_before(old, op)
+    block.replace(old, ops[-1])
+    erase_unused(sources)
+    cx.made(*ops, sources=(old,))
 
 
 def _free_names(op: Op, block: Block) -> None:

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 from attrs import field, frozen
 
+from ir.types import FP16, DType
 from mlpasses.config.checks import at_least, one_of
 
 Precision: TypeAlias = Literal["weight", "fp16"]
@@ -32,3 +33,7 @@ class BlockConfig(WeightConfig):
     """What to do where a size does not divide an axis: leave the weight alone, take the largest divisor below it, or refuse the program."""
     precision: Precision = field(default="weight", validator=one_of("weight", "fp16"), kw_only=True)
     """The float type of scales and tables: the weight's own; or fp16, with a constexpr_cast behind it where the weight is fp32."""
+
+    def stored(self, weight: DType) -> DType:
+        """The float type of scales and tables for a weight of a type."""
+        return FP16 if self.precision == "fp16" else weight

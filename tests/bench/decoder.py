@@ -169,3 +169,15 @@ def package(decoder: Decoder, folder: Path | None = None) -> Path:
         return build(decoder, slices(numbers)).save(path)
     finally:
         numbers.unlink(missing_ok=True)
+
+
+def palettized(path: Path, width: int = 4096) -> Path:
+    """A package of one product whose weight, of `width` × `width`, is a table of 256 entries and 8-bit indices, built anew."""
+    random = np.random.Generator(np.random.SFC64(SEED))
+    kind = TensorType(FP16, (width, width))
+    with FunctionBuilder(inputs={"x": TensorType(FP16, (1, width))}, opset=IOS18) as f:
+        indices = random.integers(0, 256, (width, width), dtype=np.uint8)
+        lut = np.sort(random.standard_normal(256).astype(np.float16)).reshape(1, 1, 256, 1)
+        weight = f.op("constexpr_lut_to_dense", indices=indices, lut=lut, name="weight", type=kind).output
+        f.outputs(y=f.op("linear", x=f.inputs["x"], weight=weight, name="product"))
+    return build_program(f).save(path, overwrite=True)

@@ -10,7 +10,7 @@ import pytest
 
 from tests import oracle
 from tests.bench.__main__ import as_dict, table
-from tests.bench.cases import Setting, quantize
+from tests.bench.cases import CASES, Setting
 from tests.bench.decoder import CHUNK, LARGE, SMALL, TINY, draw, package
 from tests.bench.measure import Contender, interleaved, private_memory, python, run
 
@@ -64,6 +64,6 @@ def test_a_command_that_fails_says_why() -> None:
 
 
 def test_a_case_runs_from_end_to_end(tmp_path: Path) -> None:
-    result = quantize(Setting(TINY, 1, tmp_path, tmp_path))
+    result = CASES["quantize"](Setting(TINY, 1, tmp_path, tmp_path))
     assert "int8 per channel, tiny | mlpasses" in table([result])
     assert json.loads(json.dumps(as_dict(result)))["figures"][0]["what"] == "faster than coremltools"
