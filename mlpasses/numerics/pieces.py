@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 
 
 def channel_runs(shape: tuple[int, ...], chunk: int) -> Iterator[slice]:
@@ -26,3 +27,20 @@ def pieces(shape: tuple[int, ...], chunk: int) -> Iterator[tuple[int, slice, sli
             yield first, whole, slice(first, first + chunk)
     else:
         yield 0, whole, whole
+
+
+def strips(shape: tuple[int, ...], unit: int, chunk: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Cuts a view into contiguous pieces of about `chunk` elements, in C order, none of them cut inside `unit` channels."""
+    outer, channels, inner = shape
+    whole = slice(None)
+    if 0 in shape:
+        return
+    if channels * inner <= chunk or channels <= unit:
+        step = max(1, chunk // (channels * inner))
+        for first in range(0, outer, step):
+            yield slice(first, first + step), whole, whole
+        return
+    width = chunk if unit == 1 and inner > chunk else inner
+    step = max(1, chunk // (width * unit)) * unit
+    for at, first, start in product(range(outer), range(0, channels, step), range(0, inner, width)):
+        yield slice(at, at + 1), slice(first, first + step), slice(start, start + width)

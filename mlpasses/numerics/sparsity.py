@@ -20,15 +20,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from itertools import product
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 import numpy as np
 from attrs import evolve, frozen
 
 from mlpasses.numerics.affine import Array, Emit, Loss, NotFiniteError
-
-Slices: TypeAlias = tuple[slice, slice, slice]
+from mlpasses.numerics.pieces import strips
 
 LARGEST: Final = np.uint32(0x7F7FFFFF)
 """The key of the largest finite float32."""
@@ -101,7 +99,7 @@ class GroupCut(Cut):
     m: int
 
     def pieces(self, weight: Array, engine: Engine) -> Iterator[tuple[Array, Array]]:
-        for at in _strips(weight.shape, self.m, engine.chunk):
+        for at in strips(weight.shape, self.m, engine.chunk):
             part = weight[at]
             keep = np.empty(part.shape, np.uint8)
             engine.mark_groups(keys_of(part), self.n, self.m, keep)
@@ -118,7 +116,7 @@ class BlockCut(Cut):
 
     def pieces(self, weight: Array, engine: Engine) -> Iterator[tuple[Array, Array]]:
         ties = self.ties
-        for at in _strips(weight.shape, self.size, engine.chunk):
+        for at in strips(weight.shape, self.size, engine.chunk):
             part = weight[at]
             keys = engine.norms(part, self.size)
             keep = np.empty(keys.shape, np.uint8)
@@ -201,7 +199,7 @@ def choose_blocks(weight: Array, size: int, sparsity: float, engine: Engine) -> 
     outer, channels, inner = weight.shape
     wanted = _wanted(sparsity, outer * -(-channels // size) * inner)
     zeros = _count_below(weight, 1, engine)
-    parts = list(_strips(weight.shape, size, engine.chunk))
+    parts = list(strips(weight.shape, size, engine.chunk))
     bound, ties = _least(lambda: (engine.norms(weight[at], size).reshape(-1) for at in parts), wanted, engine)
     cut = BlockCut(wanted * size, size, bound, ties)
     return evolve(cut, zeros=_count_pruned(cut, weight, engine)) if zeros or channels % size else cut
@@ -309,26 +307,9 @@ def _ranked(weight: Array, importance: Array | None, engine: Engine) -> Iterator
             yield part, keys_of(part)
         return
     wide = np.broadcast_to(importance, weight.shape)
-    for at in _strips(weight.shape, 1, engine.chunk):
+    for at in strips(weight.shape, 1, engine.chunk):
         part = weight[at].reshape(-1)
         yield part, engine.scores(part, wide[at].reshape(-1))
-
-
-def _strips(shape: tuple[int, ...], unit: int, chunk: int) -> Iterator[Slices]:
-    """Cuts a view into contiguous pieces of about `chunk` elements, in C order, none of them cut inside `unit` channels."""
-    outer, channels, inner = shape
-    whole = slice(None)
-    if 0 in shape:
-        return
-    if channels * inner <= chunk or channels <= unit:
-        step = max(1, chunk // (channels * inner))
-        for first in range(0, outer, step):
-            yield slice(first, first + step), whole, whole
-        return
-    width = chunk if unit == 1 and inner > chunk else inner
-    step = max(1, chunk // (width * unit)) * unit
-    for at, first, start in product(range(outer), range(0, channels, step), range(0, inner, width)):
-        yield slice(at, at + 1), slice(first, first + step), slice(start, start + width)
 
 
 def _without_zeros(part: Array, keep: Array) -> tuple[Array, Array]:
