@@ -14,6 +14,7 @@ import textwrap
 import types
 from collections.abc import Mapping
 from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
@@ -59,6 +60,9 @@ class Option:
 def options_of(kind: type) -> list[Option]:
     """The options that a class of attrs takes: the fields of its constructor, types resolved. None for any other class.
 
+    They are in the order of the constructor, where those that are given by name only come last, be they of a base class: the first option
+    is the one that a lone value stands for.
+
     Raises:
         ConfigError: a type names what its module has only for type checkers.
     """
@@ -72,7 +76,7 @@ def options_of(kind: type) -> list[Option]:
         ) from error
     return [
         Option(field.alias or field.name, field.name, Any if field.type is None else field.type, field.default)
-        for field in attrs.fields(kind)
+        for field in sorted(attrs.fields(kind), key=attrgetter("kw_only"))
         if field.init
     ]
 

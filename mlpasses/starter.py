@@ -28,7 +28,8 @@ def starter_recipe(program: Program, name: str) -> str:
     """
     found = candidates(program, 1)
     lowest = min((each.opset for each in found), default=None)
-    target = Quantize().needs if lowest is not None and lowest < Quantize().needs else None
+    needs = max((Quantize().needs(each.tensor.dtype) for each in found), default=None)
+    target = needs if lowest is not None and needs is not None and lowest < needs else None
     obstacle = ""
     if target is not None:
         raised = weight_free(program)
@@ -51,6 +52,10 @@ def _head(program: Program, found: Sequence[Candidate], name: str) -> Iterator[s
     yield f"# A recipe for {printable(name)}: {printable(opsets)}; {plural(len(found), 'weight')}, {size}."
     yield "#   mlpasses plan MODEL RECIPE             shows what it would do"
     yield "#   mlpasses passes quantize-weights       explains the options"
+    yield "# Fewer bits, by rules of the same form:"
+    yield "#   quantize: {dtype: int4, granularity: per-block}                              from iOS18 on"
+    yield "#   palettize: {nbits: 4}, in palettize-weights                                  from iOS16 on"
+    yield "#   palettize: {nbits: 4, group_size: 16}, in palettize-weights                  from iOS18 on"
 
 
 def _raising(lowest: Opset | None, target: Opset | None) -> Iterator[str]:

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from ir.opset import OPSETS
 from ir.types import DTYPES
 from mlpasses.cleanup.dce import DeadCode
+from mlpasses.compress.prune import PruneWeights
 from mlpasses.compress.quantize import QuantizeWeights
-from mlpasses.config import Quantize
+from mlpasses.config import Magnitude, Quantize
 from mlpasses.errors import ConfigError, RecipeError
 from mlpasses.passes import Pass
 from mlpasses.pipeline import Pipeline, Repeat
@@ -77,6 +78,10 @@ def test_an_empty_mapping_is_the_configs_default_not_the_passs() -> None:
 def test_a_lone_value_is_the_first_option() -> None:
     assert only("one-option: x") == OneOption("x")
     assert only("one-config: 2") == OneConfig(Scheme(nbits=2))
+
+
+def test_the_first_option_is_none_that_goes_by_name_only() -> None:
+    assert only("prune-weights: 0.75") == PruneWeights(Magnitude(sparsity=0.75))  # not the base class' min_elements
 
 
 def test_a_value_left_empty_is_no_value() -> None:

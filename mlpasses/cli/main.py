@@ -16,6 +16,10 @@ from mlpasses.cli.common import Settings
 COMMANDS: Final = {
     "run": ("mlpasses.cli.run", "Run a recipe, or passes given one by one, over a model."),
     "plan": ("mlpasses.cli.plan", "Show what a recipe would do to a model."),
+    "palettize": ("mlpasses.cli.palettize", "Store the weights of a model as indices into tables of few values."),
+    "quantize": ("mlpasses.cli.quantize", "Store the weights of a model as integers of 8 or 4 bits with scales."),
+    "prune": ("mlpasses.cli.prune", "Let the smallest elements of the weights of a model be zero."),
+    "decompress": ("mlpasses.cli.decompress", "Store the weights of a model as plain numbers again."),
     "check": ("mlpasses.cli.check", "Say what is wrong with a recipe, by itself or for a model."),
     "init": ("mlpasses.cli.init", "Write a recipe for a model, to start from."),
     "bisect": ("mlpasses.cli.bisect", "Find the pass, and the rewrite, after which a check of yours fails."),

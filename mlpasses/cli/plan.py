@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from mlpasses.cli.common import Settings, common_options, load
 from mlpasses.cli.pipelines import pipeline_from, pipeline_options, recipe_argument
+
+if TYPE_CHECKING:
+    from mlpasses.plan import Plan
 
 
 @click.command("plan")
@@ -28,10 +32,13 @@ def command(
       mlpasses plan M.mlpackage w8.yaml --exact --json
       mlpasses plan M.mlpackage -p quantize-weights=uint8
     """
+    return show_plan(model, pipeline_from(recipe, entries, overrides).plan(load(model, settings), exact=exact), settings, exact=exact)
+
+
+def show_plan(model: Path, plan: Plan, settings: Settings, *, exact: bool = False) -> int:
+    """Prints a plan for a model; answers with the exit code."""
     from mlpasses.tables import ROWS, plan_table
 
-    pipeline = pipeline_from(recipe, entries, overrides)
-    plan = pipeline.plan(load(model, settings), exact=exact)
     if settings.as_json:
         settings.data({"model": str(model), "exact": exact, **plan.as_dict()})
     else:

@@ -83,7 +83,7 @@ def test_nothing_to_run_is_refused(run: Run, folder: Path) -> None:
 def test_an_existing_package_is_refused_before_anything_runs(run: Run, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run("run", "model.mlpackage", recipe, "-o", "out.mlpackage")
     before = files(Path("out.mlpackage"))
-    patched(monkeypatch, "mlpasses.cli.run._run", AssertionError("it ran"))
+    patched(monkeypatch, "mlpasses.cli.running._run", AssertionError("it ran"))
     ran = run("run", "model.mlpackage", recipe, "-o", "out.mlpackage")
     assert ran.code == 2
     assert ran.err.startswith("error: out.mlpackage exists")
