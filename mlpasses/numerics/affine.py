@@ -1,26 +1,29 @@
 """Affine quantization: w ≈ scale · (q - zero_point), with integers q of few bits.
 
-Weights come as three-dimensional views `[outer, channels, inner]`, whose middle axis has a scale (and a zero point) for each entry:
-`channel_view` makes them of any shape and axis. Everything is computed in float32 (the parameters of a channel in float64) and rounded
-once to the weight's own type, and integers are chosen for the scale *as it is stored*, so that errors are those of what will be decoded
-(`ir.expansion` decodes).
+Every parameter is that of a block of the weight: of all of it, of a channel, or of a part of one (`blocks` divides weights). Everything is
+computed in float32 (the parameters in float64) and rounded once to the weight's own type, and integers are chosen for the scale *as it is
+stored*, so that errors are those of what will be decoded (`ir.expansion` decodes).
 
-This module is the NumPy reference; `affine_kernels` has the same two functions compiled, with equal results bit for bit.
+The functions on elements work on a piece `[rows, channels, inner]` and parameters `[tables, channels]`: the elements `[row, channel, :]`
+have the parameters `[table[row], channel]`. Where there is one table, its channels lie on the middle axis; where there are many, rows far
+apart may share one.
+
+`affine_numpy` is the reference for what has to touch every element; `affine_kernels` has the same compiled, with equal results bit for bit.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from mlpasses.numerics.pieces import channel_runs, pieces
-
 Array: TypeAlias = npt.NDArray[Any]
+Doubles: TypeAlias = npt.NDArray[np.float64]
+Floats: TypeAlias = npt.NDArray[np.float32]
 View: TypeAlias = tuple[int, int, int]
 Emit: TypeAlias = Callable[[int, Array], None]
 
@@ -28,10 +31,13 @@ Emit: TypeAlias = Callable[[int, Array], None]
 class NotFiniteError(ValueError):
     """A weight holds NaN or infinite values, which no scale can express."""
 
+    def __init__(self) -> None:
+        super().__init__("it holds NaN or infinite values")
+
 
 @frozen
 class Grid:
-    """The integers that a scheme uses, `lowest` to `highest`, and the zero point that all channels share: None where each has its own."""
+    """The integers that a scheme uses, `lowest` to `highest`, and the zero point that all blocks share: None where each has its own."""
 
     lowest: int
     highest: int
@@ -42,7 +48,7 @@ def grid(bits: int, *, signed: bool, symmetric: bool) -> Grid:
     """The grid of a type of `bits` bits.
 
     A symmetric one has as many integers above its zero point as below and so leaves one out: -127…127 around 0 (int8), 0…254 around
-    127 (uint8). These are the ranges of coremltools.
+    127 (uint8), -7…7 (int4), 0…14 around 7 (uint4). These are the ranges of coremltools.
     """
     count = 1 << bits
     if not symmetric:
@@ -52,18 +58,31 @@ def grid(bits: int, *, signed: bool, symmetric: bool) -> Grid:
     return Grid(-half, half, 0) if signed else Grid(0, 2 * half, half)
 
 
+def whole(levels: Grid) -> Grid:
+    """A grid with the integer that a symmetric one leaves out, as its type has it: -8…7 around 0 (int4), 0…15 around 7 (uint4)."""
+    if levels.zero is None:
+        return levels
+    if levels.lowest < 0:
+        return Grid(levels.lowest - 1, levels.highest, levels.zero)
+    return Grid(levels.lowest, levels.highest + 1, levels.zero)
+
+
 @frozen(eq=False)
 class Affine:
-    """The parameters of the channels of one weight.
-
-    `scale` has the weight's type and is positive and finite. `fewest` and `most` bound the steps `q - zero_point` that are used, so
-    that `scale · steps` is finite when it is rounded to that type.
-    """
+    """The parameters of blocks. `scale` is positive, finite and of the weight's type; `zero_point` is int16, and takes no memory where
+    the grid gives all blocks the same."""
 
     scale: Array
-    zero_point: npt.NDArray[np.int32]
-    fewest: npt.NDArray[np.float32]
-    most: npt.NDArray[np.float32]
+    zero_point: npt.NDArray[np.int16]
+
+
+@frozen(eq=False)
+class Reach:
+    """The steps `q - zero_point` that each block uses, `fewest` to `most`: those of the grid whose product with the scale is finite when
+    it is rounded to the weight's type."""
+
+    fewest: Floats
+    most: Floats
 
 
 @frozen
@@ -84,15 +103,19 @@ class Loss:
 
 
 class Engine(NamedTuple):
-    """Who does the work on elements.
+    """Who does the work on elements and, where there are many, on blocks. The functions of `affine_numpy` say what each does."""
 
-    `extremes(weight)` gives the least and the greatest value of each channel, `quantize(weight, affine, out)` writes the integers.
-    `chunk` is how many elements they are best handed at a time.
-    """
-
-    extremes: Callable[[Array], tuple[Array, Array]]
-    quantize: Callable[[Array, Affine, Array], Loss]
+    extremes: Callable[[Array, Array, int], tuple[Array, Array]]
+    fit: Callable[[Array, Array, Grid], Affine]
+    quantize: Callable[[Array, Array, Affine, Grid, Array], Loss]
+    quantize_rows: Callable[[Array, Grid, Affine, Array], Loss]
+    moments: Callable[[Array, Array | None, Floats, Reach, Doubles, Doubles], None]
+    errors: Callable[[Array, Array | None, Floats, Reach, Doubles], None]
+    search: Callable[[Array, Array | None, Affine, Affine, Grid, Doubles], Affine]
     chunk: int
+    """How many elements the functions that quantize are best handed at a time."""
+    searched: int
+    """How many elements a search for scales is best handed at a time."""
 
 
 def channel_view(shape: tuple[int, ...], axis: int | None) -> View:
@@ -106,17 +129,22 @@ def channel_view(shape: tuple[int, ...], axis: int | None) -> View:
     return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
 
 
-def extremes(weight: Array) -> tuple[Array, Array]:
-    """The least and the greatest value of each channel; NaN where a channel holds one."""
-    values = weight.astype(np.float32)  # NumPy compares fp16 numbers one by one: the whole of it is twice as slow then
-    return values.min(axis=(0, 2)).astype(weight.dtype), values.max(axis=(0, 2)).astype(weight.dtype)
+def overflow(dtype: np.dtype[Any]) -> float:
+    """The least number that a float type rounds to infinity: 65,520 for fp16."""
+    info = np.finfo(dtype)
+    return float(info.max) + 2.0 ** (info.maxexp - info.nmant - 2)
+
+
+def zero_points(count: int, levels: Grid) -> npt.NDArray[np.int16]:
+    """The zero points of `count` blocks: to be filled in where each has its own, else one number seen `count` times, read-only."""
+    return np.zeros(count, np.int16) if levels.zero is None else np.broadcast_to(np.int16(levels.zero), count)
 
 
 def fit(low: Array, high: Array, levels: Grid) -> Affine:
-    """The parameters that cover the values from `low` to `high` of each channel, in the type of these two.
+    """The parameters that cover the values from `low` to `high` of each block, in the type of these two, whatever their shape.
 
     The range is widened to hold zero, so that zero is decoded as zero, and to both sides alike where the grid's zero point is fixed.
-    A channel without any other value has the scale 1. Where the type is so coarse that the nearest scale would cut a step or more off
+    A block without any other value has the scale 1. Where the type is so coarse that the nearest scale would cut a step or more off
     the range (subnormal ones), or so narrow that the outermost step would overflow (fp16 beyond 65,472 or so), the next one is taken.
 
     Raises:
@@ -124,7 +152,7 @@ def fit(low: Array, high: Array, levels: Grid) -> Affine:
     """
     dtype = low.dtype
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        raise NotFiniteError("it holds NaN or infinite values")
+        raise NotFiniteError
     below = np.minimum(low.astype(np.float64), 0.0)
     above = np.maximum(high.astype(np.float64), 0.0)
     if levels.zero is not None:
@@ -132,82 +160,27 @@ def fit(low: Array, high: Array, levels: Grid) -> Affine:
         below = -above
     span = above - below
     steps = levels.highest - levels.lowest
-    limit = _overflow(dtype)
     with np.errstate(under="ignore"):
         scale = (span / steps).astype(dtype)
     scale = np.where(span > (steps + 1) * scale.astype(np.float64), np.nextafter(scale, dtype.type(np.inf)), scale)
     if levels.zero is not None:
         outermost = scale.astype(np.float64) * max(levels.highest - levels.zero, levels.zero - levels.lowest)
-        scale = np.where(outermost >= limit, np.nextafter(scale, dtype.type(0)), scale)
+        scale = np.where(outermost >= overflow(dtype), np.nextafter(scale, dtype.type(0)), scale)
     scale = np.where(span == 0, dtype.type(1), scale)
-    exact = scale.astype(np.float64)
     if levels.zero is None:
-        zero = np.clip(np.rint(levels.lowest - below / exact), levels.lowest, levels.highest)
+        exact = scale.astype(np.float64)
+        zero = np.clip(np.rint(levels.lowest - below / exact), levels.lowest, levels.highest).astype(np.int16)
     else:
-        zero = np.full(scale.shape, levels.zero, np.float64)
-    finite = np.ceil(limit / exact) - 1
-    return Affine(
-        scale,
-        zero.astype(np.int32),
+        zero = np.broadcast_to(np.int16(levels.zero), scale.shape)
+    return Affine(scale, zero)
+
+
+def reach(affine: Affine, levels: Grid) -> Reach:
+    """The steps that blocks with these parameters can use."""
+    with np.errstate(over="ignore"):
+        finite = np.ceil(overflow(affine.scale.dtype) / affine.scale.astype(np.float64)) - 1
+    zero = affine.zero_point.astype(np.float64)
+    return Reach(
         np.maximum(levels.lowest - zero, -finite).astype(np.float32),
         np.minimum(levels.highest - zero, finite).astype(np.float32),
     )
-
-
-def _overflow(dtype: np.dtype[Any]) -> float:
-    """The least number that a float type rounds to infinity: 65,520 for fp16."""
-    info = np.finfo(dtype)
-    return float(info.max) + 2.0 ** (info.maxexp - info.nmant - 2)
-
-
-def quantize(weight: Array, affine: Affine, out: Array) -> Loss:
-    """q = clip(round(w / scale)) + zero_point, ties to even, written to `out`, an array of one byte an element."""
-    scale = affine.scale.astype(np.float32)[:, None]
-    values = weight.astype(np.float32)
-    steps = np.rint(values / scale)
-    np.clip(steps, affine.fewest[:, None], affine.most[:, None], out=steps)
-    out.view(np.int8)[...] = (steps.astype(np.int32) + affine.zero_point[:, None]).astype(np.int8)
-    with np.errstate(under="ignore"):
-        decoded = (steps * scale).astype(weight.dtype).astype(np.float32)
-    error = (values - decoded).astype(np.float64)
-    return Loss(float(np.square(values, dtype=np.float64).sum()), float(np.square(error).sum()), float(np.abs(error).max(initial=0.0)))
-
-
-NUMPY: Final = Engine(extremes, quantize, 1 << 16)
-"""The reference: 0.22 GB/s of fp16 on one core. The temporaries of a piece are 256 KB each; the rate is the same up to 2 MB."""
-
-
-def quantize_view(weight: Array, levels: Grid, engine: Engine, emit: Emit) -> tuple[Affine, Loss]:
-    """Quantizes a whole weight `[outer, channels, inner]`, which may be a mapped file, a piece at a time.
-
-    `emit(position, integers)` is called for every piece in order, with a buffer that is used again; `position` counts elements. Private
-    memory is that of one piece: some `engine.chunk` elements, or one entry of `outer` where that is more.
-
-    Raises:
-        NotFiniteError: the weight holds NaN or infinite values. Some pieces may have been emitted.
-    """
-    parameters: list[Affine] = []
-    loss = Loss()
-    buffer = np.empty(0, np.int8)
-    for channels in channel_runs(weight.shape, engine.chunk):
-        run = weight[:, channels, :]
-        parts = [(at, run[outer, :, inner]) for at, outer, inner in pieces(run.shape, engine.chunk)]
-        found = [engine.extremes(piece) for _, piece in parts]
-        low, high = (np.minimum.reduce([low for low, _ in found]), np.maximum.reduce([high for _, high in found]))
-        affine = fit(low, high, levels)
-        start = channels.start * weight.shape[2]
-        for at, piece in parts:
-            if buffer.size < piece.size:
-                buffer = np.empty(piece.size, np.int8)
-            out = buffer[: piece.size].reshape(piece.shape)
-            loss += engine.quantize(piece, affine, out)
-            emit(start + at, buffer[: piece.size])
-        parameters.append(affine)
-    return _joined(parameters), loss
-
-
-def _joined(parts: list[Affine]) -> Affine:
-    if len(parts) == 1:
-        return parts[0]
-    columns = zip(*((p.scale, p.zero_point, p.fewest, p.most) for p in parts), strict=True)
-    return Affine(*(np.concatenate(column) for column in columns))

@@ -12,19 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from ir.expansion import shift_scale
-from mlpasses.numerics.affine import (
-    NUMPY,
-    Affine,
-    Engine,
-    Grid,
-    Loss,
-    NotFiniteError,
-    channel_view,
-    fit,
-    grid,
-    quantize_view,
-)
+from mlpasses.numerics.affine import Affine, Engine, Grid, Loss, NotFiniteError, channel_view, fit, grid, whole
 from mlpasses.numerics.affine_kernels import NUMBA
+from mlpasses.numerics.affine_numpy import NUMPY
+from mlpasses.numerics.blocks import quantize_blocks
 
 Array = npt.NDArray[Any]
 
@@ -32,7 +23,16 @@ INT8 = grid(8, signed=True, symmetric=True)
 INT8_ASYMMETRIC = grid(8, signed=True, symmetric=False)
 UINT8 = grid(8, signed=False, symmetric=True)
 UINT8_ASYMMETRIC = grid(8, signed=False, symmetric=False)
-GRIDS = {"int8": INT8, "int8 asymmetric": INT8_ASYMMETRIC, "uint8": UINT8, "uint8 asymmetric": UINT8_ASYMMETRIC}
+INT4 = grid(4, signed=True, symmetric=True)
+UINT4_ASYMMETRIC = grid(4, signed=False, symmetric=False)
+GRIDS = {
+    "int8": INT8,
+    "int8 asymmetric": INT8_ASYMMETRIC,
+    "uint8": UINT8,
+    "uint8 asymmetric": UINT8_ASYMMETRIC,
+    "int4": INT4,
+    "uint4 asymmetric": UINT4_ASYMMETRIC,
+}
 ENGINES = {"numpy": NUMPY, "numba": NUMBA}
 
 grids = pytest.mark.parametrize("levels", GRIDS.values(), ids=GRIDS)
@@ -43,17 +43,18 @@ engines = pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
 def _compiled_kernels() -> None:
     """Compiles before the first example: it takes longer than Hypothesis allows one to."""
     for dtype in (np.float16, np.float32):
-        for shape in ((2, 2, 1), (2, 2, 2)):
+        for shape in ((2, 2, 1), (2, 2, 2), (1, 2, 2)):
             quantized(np.ones(shape, dtype), INT8, NUMBA)
 
 
 def quantized(weight: Array, levels: Grid, engine: Engine = NUMPY) -> tuple[Array, Affine, Loss]:
+    """A weight `[outer, channels, inner]` whose channels have a scale each."""
     integers = np.full(weight.size, 99, np.int8)
 
     def emit(position: int, piece: Array) -> None:
         integers[position : position + piece.size] = piece
 
-    affine, loss = quantize_view(weight, levels, engine, emit)
+    affine, loss = quantize_blocks(weight, (1, weight.shape[1], 1), levels, engine, emit)
     signed = integers.reshape(weight.shape)
     return (signed if levels.lowest < 0 else signed.view(np.uint8)), affine, loss
 
@@ -88,9 +89,15 @@ def test_asymmetric_grids_use_every_integer() -> None:
 
 
 def test_four_bit_grids_follow_the_same_rule() -> None:
-    assert grid(4, signed=True, symmetric=True) == Grid(-7, 7, 0)
+    assert Grid(-7, 7, 0) == INT4
     assert grid(4, signed=False, symmetric=True) == Grid(0, 14, 7)
-    assert grid(4, signed=False, symmetric=False) == Grid(0, 15, None)
+    assert Grid(0, 15, None) == UINT4_ASYMMETRIC
+
+
+def test_a_whole_grid_has_every_integer_of_its_type() -> None:
+    assert whole(INT4) == Grid(-8, 7, 0)
+    assert whole(grid(4, signed=False, symmetric=True)) == Grid(0, 15, 7)
+    assert whole(UINT4_ASYMMETRIC) == UINT4_ASYMMETRIC
 
 
 @pytest.mark.parametrize(
@@ -154,11 +161,12 @@ def test_the_largest_float32_values_are_decoded_as_finite_ones(levels: Grid) -> 
 
 @grids
 @pytest.mark.parametrize("least", [6e-8, 1.2e-7, 1e-6, 1e-5])
-def test_a_subnormal_channel_keeps_its_values_to_half_a_step(levels: Grid, least: float) -> None:
+def test_a_subnormal_channel_keeps_its_values_to_half_a_step_and_the_rounding_of_its_zero_point(levels: Grid, least: float) -> None:
     weight = row(least, -least, 0)
     integers, affine, loss = quantized(weight, levels)
     assert affine.scale.item() > 0
-    assert loss.worst <= float(affine.scale.item()) / 2 + 2**-25
+    steps = 0.5 if levels.zero is not None else 1.0
+    assert loss.worst <= float(affine.scale.item()) * steps + 2**-25
     assert np.abs(decoded(integers, affine) - weight).max() == loss.worst
 
 
@@ -213,7 +221,7 @@ def test_integers_stay_on_their_grid(weight: Array, levels: Grid) -> None:
     assert int(integers.max()) <= levels.highest
 
 
-@given(weights(np.float16, 30000) | weights(np.float32, 2.0**100), st.sampled_from([INT8, UINT8]))
+@given(weights(np.float16, 30000) | weights(np.float32, 2.0**100), st.sampled_from([INT8, UINT8, INT4]))
 def test_no_value_is_off_by_more_than_half_a_step_and_a_rounding(weight: Array, levels: Grid) -> None:
     integers, affine, _ = quantized(weight, levels)
     values = decoded(integers, affine).astype(np.float64)
