@@ -44,10 +44,12 @@ if TYPE_CHECKING:
     from mlpasses.cleanup.sort import SortTopologically
     from mlpasses.cleanup.transposes import MergeTransposes
     from mlpasses.compress.decompress import DecompressWeights
+    from mlpasses.compress.fuse_joint import FuseJoint
     from mlpasses.compress.palettize import PalettizeWeights
     from mlpasses.compress.prune import PruneWeights
     from mlpasses.compress.quantize import QuantizeWeights
-    from mlpasses.config import NM, Magnitude, Palettize, Quantize, Threshold
+    from mlpasses.compress.quantize_luts import QuantizeLuts
+    from mlpasses.config import NM, Magnitude, Palettize, Quantize, QuantizeLut, Threshold
     from mlpasses.context import Context
     from mlpasses.contract import Preserved
     from mlpasses.errors import ConfigError, PassError, RecipeError
@@ -81,11 +83,12 @@ if TYPE_CHECKING:
 __all__ = [
     "IOS15", "IOS16", "IOS17", "IOS18", "IOS26", "NM",
     "Cleanup", "CommonSubexpressions", "ConfigError", "Context", "DeadCode", "DecompressWeights", "DeduplicateConsts", "EvaluationError",
-    "Filter", "FoldConstants", "FunctionPass", "InvalidProgramError", "MLPassesError", "Magnitude", "MergeCasts", "MergeReshapes",
-    "MergeTransposes", "MutationError", "Note", "OpPass", "Opset", "PackageError", "Palettize", "PalettizeWeights", "ParseError",
-    "Pass", "PassError", "Pipeline", "Plan", "Preserved", "Program", "ProgramPass", "ProgressCallback", "PruneWeights", "Quantize",
-    "QuantizeWeights", "RaiseOpset", "RecipeError", "RemoveNoops", "Repeat", "Report", "Result", "Rule", "Rules", "SanitizeNames", "Skip",
-    "SortTopologically", "Threshold", "UnsupportedModelError", "WeightRow", "__version__",
+    "Filter", "FoldConstants", "FunctionPass", "FuseJoint", "InvalidProgramError", "MLPassesError", "Magnitude", "MergeCasts",
+    "MergeReshapes", "MergeTransposes", "MutationError", "Note", "OpPass", "Opset", "PackageError", "Palettize", "PalettizeWeights",
+    "ParseError", "Pass", "PassError", "Pipeline", "Plan", "Preserved", "Program", "ProgramPass", "ProgressCallback", "PruneWeights",
+    "Quantize", "QuantizeLut", "QuantizeLuts", "QuantizeWeights", "RaiseOpset", "RecipeError", "RemoveNoops", "Repeat", "Report",
+    "Result", "Rule", "Rules", "SanitizeNames", "Skip", "SortTopologically", "Threshold", "UnsupportedModelError", "WeightRow",
+    "__version__",
     "consumer", "dtype", "dump_recipe", "everything", "function", "load", "load_recipe", "matching_ops", "name", "nbytes", "nothing",
     "numel", "op_type", "opset", "param", "parse_pipeline", "rank", "run",
 ]  # fmt: skip
@@ -108,16 +111,18 @@ _HOMES: Final = {
     "mlpasses.cleanup.sort": ("SortTopologically",),
     "mlpasses.cleanup.transposes": ("MergeTransposes",),
     "mlpasses.compress.decompress": ("DecompressWeights",),
+    "mlpasses.compress.fuse_joint": ("FuseJoint",),
     "mlpasses.compress.palettize": ("PalettizeWeights",),
     "mlpasses.compress.prune": ("PruneWeights",),
     "mlpasses.compress.quantize": ("QuantizeWeights",),
-    "mlpasses.config": ("NM", "Magnitude", "Palettize", "Quantize", "Threshold"),
+    "mlpasses.compress.quantize_luts": ("QuantizeLuts",),
+    "mlpasses.config": ("NM", "Magnitude", "Palettize", "Quantize", "QuantizeLut", "Threshold"),
     "mlpasses.context": ("Context",),
     "mlpasses.contract": ("Preserved",),
     "mlpasses.errors": ("ConfigError", "PassError", "RecipeError"),
     "mlpasses.manager": ("Result", "run"),
     "mlpasses.op_pass": ("OpPass",),
-    "mlpasses.passes": ("FunctionPass", "Pass", "ProgramPass"),
+    "mlpasses.passes": ("FunctionPass", "FuseJoint", "Pass", "ProgramPass"),
     "mlpasses.pipeline": ("Pipeline", "Repeat"),
     "mlpasses.plan": ("Plan",),
     "mlpasses.progress": ("ProgressCallback",),

@@ -24,8 +24,10 @@ GROUP: Final = "mlpasses.passes"
 
 BUILT_IN: Final[Mapping[str, str]] = {
     "raise-opset": "mlpasses.raising:RaiseOpset",
+    "fuse-joint": "mlpasses.compress.fuse_joint:FuseJoint",
     "palettize-weights": "mlpasses.compress.palettize:PalettizeWeights",
     "prune-weights": "mlpasses.compress.prune:PruneWeights",
+    "quantize-luts": "mlpasses.compress.quantize_luts:QuantizeLuts",
     "quantize-weights": "mlpasses.compress.quantize:QuantizeWeights",
     "decompress-weights": "mlpasses.compress.decompress:DecompressWeights",
     "cleanup": "mlpasses.cleanup.cleanup:Cleanup",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import ClassVar
 
 from attrs import evolve, field, frozen
@@ -65,18 +66,16 @@ class PalettizeWeights(WeightPass):
             return f"it would not become smaller: indices and tables would take {least:,} bytes, and it takes {tensor.nbytes:,}"
         widths = tuple(bits[: len(smaller)])
         layout = evolve(layout, widths=widths)
-        proposal = Proposal(candidate, config, (tensor, layout, config), smaller[-1], remark=remark, division=layout)
+        job = PalettizeJob(candidate.name, tensor, layout, config)
+        key = (tensor, layout, config)
+        proposal = Proposal(candidate, config, key, smaller[-1], job, partial(_finished, layout), remark=remark)
         if len(widths) == 1:
             return proposal
         return evolve(proposal, least=smaller[0].nbytes(needs), why="it depends on the number of distinct values how many bits do")
 
-    def job(self, proposal: Proposal) -> PalettizeJob:
-        candidate = proposal.candidate
-        return PalettizeJob(candidate.name, candidate.tensor, proposal.division, proposal.config)
 
-    def form(self, proposal: Proposal, tensors: Mapping[str, Tensor]) -> Form:
-        layout: Layout = proposal.division
-        return Form(Indexed(tensors["indices"], Floats(tensors["lut"]), layout.vector_axis), tensors.get("scale"))
+def _finished(layout: Layout, tensors: Mapping[str, Tensor]) -> Form:
+    return Form(Indexed(tensors["indices"], Floats(tensors["lut"]), layout.vector_axis), tensors.get("scale"))
 
 
 def _has_three_bits(candidate: Candidate, config: Palettize) -> bool:

@@ -52,7 +52,7 @@ class PruneJob:
 
     def run(self, engine: EngineName, out: Writer) -> Outcome:
         weight, kernels = self.weight.numpy().reshape(self.view), engine_named(engine)
-        cut = _cut(weight, self.config, kernels)
+        cut = chosen_cut(weight, self.config, kernels)
         total = weight.size
         sparsity = cut.zeros / total
         if isinstance(self.config, Threshold) and sparsity < self.config.minimum_sparsity:
@@ -66,7 +66,8 @@ class PruneJob:
         return Finished(parts, loss, sparsity=sparsity)
 
 
-def _cut(weight: Array, config: PruneConfig, engine: Engine) -> Cut:
+def chosen_cut(weight: Array, config: PruneConfig, engine: Engine) -> Cut:
+    """What a config prunes of a weight `[outer, channels, inner]`. Raises NotFiniteError where the weight holds NaN or infinite values."""
     if isinstance(config, Threshold):
         return choose_threshold(weight, config.threshold, engine)
     if isinstance(config, NM):

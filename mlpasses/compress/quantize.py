@@ -15,9 +15,10 @@ from attrs import evolve, field, frozen
 
 from ir.opset import IOS18
 from ir.tensors import AbstractTensor, Tensor
-from mlpasses.candidates import Candidate, input_axis, output_axis
-from mlpasses.compress.blocks import Division, divided, whole
+from mlpasses.candidates import Candidate
 from mlpasses.compress.quantize_job import QuantizeJob
+from mlpasses.compress.quantize_joint import quantized_joint
+from mlpasses.compress.quantize_layout import blocks_of
 from mlpasses.compress.weight_pass import Proposal, WeightPass
 from mlpasses.config.quantize import Quantize
 from mlpasses.forms.form import Form, Scaled
@@ -47,15 +48,15 @@ class QuantizeWeights(WeightPass):
     configs: ClassVar[tuple[type, ...]] = (Quantize,)
 
     def propose(self, candidate: Candidate, config: Quantize) -> Proposal | str:
-        division = _division(candidate, config)
+        division = blocks_of(candidate, config)
         if isinstance(division, str):
             return division
         tensor, counts = candidate.tensor, division.counts
         integers, scale = config.integers, config.stored(tensor.dtype)
         offset = None if config.levels.zero == 0 else AbstractTensor(integers, counts)
         form = Form(Scaled(AbstractTensor(integers, tensor.shape), AbstractTensor(scale, counts), offset))
-        key = (tensor, counts, config)
-        proposal = Proposal(candidate, config, key, form, remark=division.remark, division=counts)
+        job = QuantizeJob(candidate.name, tensor, counts, config)
+        proposal = Proposal(candidate, config, (tensor, counts, config), form, job, _finished, remark=division.remark)
         if form.nbytes(proposal.opset) >= tensor.nbytes:
             elements = candidate.numel // math.prod(counts)
             return f"it would not become smaller: there would be a scale for every {elements} of its elements"
@@ -64,50 +65,9 @@ class QuantizeWeights(WeightPass):
         least = form.nbytes(proposal.opset) - (0 if offset is None else offset.nbytes)
         return evolve(proposal, least=least, why="zero points that are all 0 are left out")
 
-    def job(self, proposal: Proposal) -> QuantizeJob:
-        candidate = proposal.candidate
-        return QuantizeJob(candidate.name, candidate.tensor, proposal.division, proposal.config)
-
-    def form(self, proposal: Proposal, tensors: Mapping[str, Tensor]) -> Form:
-        return Form(Scaled(tensors["data"], tensors["scale"], tensors.get("offset")))
+    def propose_joint(self, candidate: Candidate, form: Form, config: Quantize) -> Proposal | str:
+        return quantized_joint(candidate, form, config)
 
 
-def _division(candidate: Candidate, config: Quantize) -> Division | str:
-    """The blocks that have a scale each, or why there are none."""
-    shape = candidate.shape
-    one = whole(len(shape))
-    if config.granularity == "per-tensor":
-        return one
-    if config.granularity == "per-block" and isinstance(config.block, tuple):
-        return _by_axis(shape, config.block, config)
-    out = output_axis(candidate, config.axis)
-    if isinstance(out, str):
-        return out
-    channels = divided(one, shape, out, 1, config.indivisible, "block_size")
-    if config.granularity == "per-channel" or isinstance(channels, str):
-        return channels
-    assert isinstance(config.block, int)  # the other case is above
-    in_ = input_axis(candidate) if config.axis is None else _other_axis(candidate, out)
-    if isinstance(in_, str):
-        return in_
-    return divided(channels, shape, in_, config.block, config.indivisible, "block_size")
-
-
-def _by_axis(shape: tuple[int, ...], sizes: tuple[int, ...], config: Quantize) -> Division | str:
-    if len(sizes) != len(shape):
-        return f"block_size has {len(sizes)} sizes, and it is of rank {len(shape)}"
-    division: Division | str = whole(len(shape))
-    for axis, size in enumerate(sizes):
-        if isinstance(division, str):
-            return division
-        division = divided(division, shape, axis, size, config.indivisible, f"block_size[{axis}]")
-    return division
-
-
-def _other_axis(candidate: Candidate, out: int) -> int | str:
-    """The input channels' axis where the output channels' was given: the op tables' if it is another, else the first other one."""
-    known = input_axis(candidate)
-    if isinstance(known, int) and known != out:
-        return known
-    rank = len(candidate.shape)
-    return next((axis for axis in range(rank) if axis != out), "it has no other axis than that of its output channels")
+def _finished(tensors: Mapping[str, Tensor]) -> Form:
+    return Form(Scaled(tensors["data"], tensors["scale"], tensors.get("offset")))

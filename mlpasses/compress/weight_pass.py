@@ -1,28 +1,28 @@
 """What passes over weights share: choosing by rules, planning without numbers, computing in parallel, replacing, reporting.
 
-A scheme says three things, and the rest follows: what a config would make of a weight (`propose`, from its type alone), the work on it as
-data (a `Job`), and the form that the job's results are (`form`).
+A scheme says what a config would make of a weight, from its type alone (a `Proposal`): the form that it would have, the work that makes
+it, as data (a `Job`), and what to make of the job's results. The rest follows.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 from attrs import evolve, field, frozen
 
-from ir.core import Block, Op, Program
-from ir.opset import Opset
-from ir.substitute import constant_sources, erase_unused
+from ir.core import Program
+from ir.opset import IOS16, Opset
 from ir.tensors import Tensor
 from ir.types import DType
 from mlpasses.candidates import Bystander, Candidate, compressed_already, named_consts, survey, unknown_specializations
 from mlpasses.compress.jobs import Declined, Done, Job, run_jobs
+from mlpasses.compress.replacing import replace_weight
 from mlpasses.context import Context
 from mlpasses.errors import ConfigError
 from mlpasses.findings import affirmed
-from mlpasses.forms.emission import ops_of
+from mlpasses.forms.canonical import canonical
 from mlpasses.forms.form import Form
 from mlpasses.passes import ProgramPass
 from mlpasses.plan_rows import Planned, PlanRow, planned
@@ -66,20 +66,24 @@ class Proposal:
     """What agrees in it is computed once and stored once."""
     form: Form
     """The result, with abstract tensors; the largest that it may be."""
+    job: Job
+    """The work on the weight."""
+    finish: Callable[[Mapping[str, Tensor]], Form]
+    """The weight in its new form, from the parts that the job wrote."""
     least: int | None = None
     """The fewest bytes that the result may have, where that depends on the numbers."""
     why: str = ""
     """What it depends on."""
     remark: str = ""
     """What is different from what the config asks for."""
-    division: Any = None
-    """How the weight is divided, for the job."""
+    since: Opset = IOS16
+    """The first opset that has the form, where that is later than the config's."""
 
     @property
     def needs(self) -> Opset:
         """The first opset that has the scheme."""
         needs: Opset = self.config.needs(self.candidate.dtype)
-        return needs
+        return max(self.since, needs)
 
     @property
     def opset(self) -> Opset:
@@ -127,14 +131,6 @@ class WeightPass(ProgramPass):
         """As `propose`, for a weight that is compressed already."""
         return compressed_already(candidate.op)
 
-    @abstractmethod
-    def job(self, proposal: Proposal) -> Job:
-        """The work on the weight."""
-
-    @abstractmethod
-    def form(self, proposal: Proposal, tensors: Mapping[str, Tensor]) -> Form:
-        """The weight in its new form, from the parts that the job wrote."""
-
     def run(self, program: Program, cx: Context) -> int:
         selection = self._choose(program)
         selection.checked()
@@ -143,9 +139,9 @@ class WeightPass(ProgramPass):
         for choice in selection.choices:
             if isinstance(choice.outcome, Proposal):
                 work.setdefault(choice.outcome.key, choice.outcome)
-        outcomes = run_jobs(self.name, [self.job(proposal) for proposal in work.values()], cx)
+        outcomes = run_jobs(self.name, [proposal.job for proposal in work.values()], cx)
         _check_finite(work.values(), outcomes)
-        results = {key: self._computed(work[key], outcome) for key, outcome in zip(work, outcomes, strict=True)}
+        results = {key: _computed(work[key], outcome) for key, outcome in zip(work, outcomes, strict=True)}
         changes = 0
         for choice in selection.choices:
             proposal = choice.outcome
@@ -153,7 +149,7 @@ class WeightPass(ProgramPass):
             if isinstance(result, str):
                 cx.weight(self._row(choice, skipped=result))
                 continue
-            _replace(choice.candidate, result.form, cx)
+            replace_weight(choice.candidate, result.form, cx)
             changes += 1
             if isinstance(proposal, Proposal) and work[proposal.key] is proposal:
                 cx.weight(self._row(choice, result))
@@ -170,7 +166,7 @@ class WeightPass(ProgramPass):
         for choice in selection.choices:
             proposal = choice.outcome
             if isinstance(proposal, Proposal):
-                _replace(choice.candidate, proposal.form, cx)
+                replace_weight(choice.candidate, canonical(proposal.form, proposal.opset), cx)
                 if proposal.key in seen:
                     continue
                 seen.add(proposal.key)
@@ -231,11 +227,6 @@ class WeightPass(ProgramPass):
         for function, opset in unknown_specializations(program):
             cx.note(f"function {function.name}", f"weights of its specialization for {opset} were left alone: that opset is not known")
 
-    def _computed(self, proposal: Proposal, outcome: Done | Declined) -> Computed | str:
-        if isinstance(outcome, Declined):
-            return outcome.reason
-        return Computed(self.form(proposal, outcome.tensors), outcome)
-
     def _row(self, choice: Choice, result: Computed | None = None, skipped: str | None = None) -> WeightRow:
         candidate = choice.candidate
         size = candidate.nbytes
@@ -271,7 +262,7 @@ class WeightPass(ProgramPass):
         )  # fmt: skip
         if isinstance(proposal, str):
             return evolve(row, skipped=proposal)
-        most = proposal.form.nbytes(proposal.opset)
+        most = canonical(proposal.form, proposal.opset).nbytes(proposal.opset)
         least = most if proposal.least is None else proposal.least
         why = "; ".join(each for each in (proposal.why, proposal.remark) if each)
         return evolve(row, scheme=proposal.config.scheme, needs=proposal.needs, after=most, least=least, why=why)
@@ -317,25 +308,8 @@ def _check_finite(work: Iterable[Proposal], outcomes: Iterable[Done | Declined])
         )
 
 
-def _replace(candidate: Candidate, form: Form, cx: Context) -> None:
-    """Puts the ops of a form in the place of a const or constexpr op; what only that used goes."""
-    old = candidate.op
-    block = old.block
-    assert block is not None  # it was found in one
-    ops = ops_of(form, old, candidate.opset)
-    sources = constant_sources(old)
-    for op in ops[:-1]:
-        _free_names(op, block)
-        block.insert_before(old, op)
-    block.replace(old, ops[-1])
-    erase_unused(sources)
-    cx.made(*ops, sources=(old,))
-
-
-def _free_names(op: Op, block: Block) -> None:
-    """Renames the outputs of a detached op whose names are taken in a block."""
-    for value in op.outputs:
-        name, number = value.name, 0
-        while block.value_named(value.name) is not None:
-            number += 1
-            value.rename(f"{name}_{number}")
+def _computed(proposal: Proposal, outcome: Done | Declined) -> Computed | str:
+    if isinstance(outcome, Declined):
+        return outcome.reason
+    form = canonical(proposal.finish(outcome.tensors), proposal.candidate.opset)
+    return Computed(form, outcome)

@@ -6,5 +6,6 @@ Frozen, comparable, printable; checked when they are made, so that a mistake sho
 from mlpasses.config.palettize import Palettize
 from mlpasses.config.prune import NM, Magnitude, Threshold
 from mlpasses.config.quantize import Quantize
+from mlpasses.config.tables import QuantizeLut
 
-__all__ = ["NM", "Magnitude", "Palettize", "Quantize", "Threshold"]
+__all__ = ["NM", "Magnitude", "Palettize", "Quantize", "QuantizeLut", "Threshold"]

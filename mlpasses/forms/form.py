@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeAlias
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ir.opset import IOS18, Opset
 from ir.tensors import Tensor
@@ -118,3 +118,24 @@ class Form:
         if opset < IOS18 and isinstance(values, Scaled) and values.offset is None:
             total += values.scale.nbytes * values.data.dtype.bits // values.scale.dtype.bits
         return total
+
+
+def codes_of(form: Form) -> Tensor:
+    """The tensor with a code for each element, or for each that the mask keeps: floats, integers or indices."""
+    values = form.values
+    if isinstance(values, Floats):
+        return values.tensor
+    return values.data if isinstance(values, Scaled) else values.indices
+
+
+def with_codes(form: Form, codes: Tensor, mask: Tensor | None) -> Form:
+    """The form with other codes and another mask, all else as it is."""
+    values = form.values
+    changed: Values
+    if isinstance(values, Floats):
+        changed = Floats(codes)
+    elif isinstance(values, Scaled):
+        changed = evolve(values, data=codes)
+    else:
+        changed = evolve(values, indices=codes)
+    return evolve(form, values=changed, mask=mask)

@@ -1,0 +1,78 @@
+"""Pruning of weights that are compressed already: the codes that are kept stay as they are, and those of the others go.
+
+    %w: fp16[8, 4] = constexpr_blockwise_shift_scale(data=int8[8, 4], scale=fp16[8, 1])
+    →  %m: uint1[8, 4], %k: fp16[D] = constexpr_sparse_blockwise_shift_scale(data_mask=uint1[8, 4], nonzero_data=int8[D], scale=fp16[8, 1])
+       %w: fp16[8, 4] = constexpr_sparse_to_dense(nonzero_data=%k, mask=%m)
+
+    %w: fp16[8, 4] = constexpr_lut_to_dense(indices=uint4[8, 4], lut=fp16[1, 1, 16, 1])
+    →  %m: uint1[8, 4], %k: fp16[D] = constexpr_lut_to_sparse(indices_mask=uint1[8, 4], indices_nonzero_data=uint4[D], lut=…)
+       %w: fp16[8, 4] = constexpr_sparse_to_dense(nonzero_data=%k, mask=%m)
+
+Magnitudes are those of the decoded elements. Vectors of a table are kept or go as a whole.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ir.packing import packed_size
+from ir.tensors import AbstractTensor, Tensor
+from ir.types import UINT1
+from mlpasses.candidates import Candidate
+from mlpasses.compress.joint import row_of
+from mlpasses.compress.prune_codes_job import PruneCodesJob, mask_shape
+from mlpasses.compress.prune_layout import channels_axis, kept_bounds
+from mlpasses.compress.weight_pass import Proposal
+from mlpasses.config.prune import Magnitude, PruneConfig, Threshold
+from mlpasses.errors import ConfigError
+from mlpasses.forms.form import Form, Indexed, codes_of, with_codes
+from mlpasses.numerics.affine import channel_view
+
+
+def pruned_codes(candidate: Candidate, form: Form, config: PruneConfig) -> Proposal | str:
+    """What pruning would make of a compressed weight, or why it leaves it alone.
+
+    Raises:
+        ConfigError: parts of vectors would go, which no form can say.
+    """
+    axis = channels_axis(candidate, config)
+    if isinstance(axis, str):
+        return axis
+    vector = _check_vectors(form, axis, config)
+    view, codes = channel_view(candidate.shape, axis), codes_of(form)
+    most = packed_size(candidate.numel // vector, 1) * 8
+    if form.mask is None:
+        bounds = kept_bounds(view, codes.dtype.bits, config) if vector == 1 else (candidate.numel // vector, "how many vectors are kept")
+        if isinstance(bounds, str):
+            return bounds
+        most, why = bounds
+    else:
+        most, why = codes.shape[0], "how many of the elements that are kept become zero"
+    shape = mask_shape(form, candidate.shape)
+    mask = AbstractTensor(UINT1, shape)
+    joint = with_codes(form, AbstractTensor(codes.dtype, (most,)), mask)
+    least = joint.nbytes(candidate.opset) - packed_size(most, codes.dtype.bits)
+    job = PruneCodesJob(candidate.name, form, view, candidate.shape, config, candidate.nbytes)
+    key = (*form.tensors(), axis, config)
+    return Proposal(
+        candidate, config, key, joint, job, partial(_finished, form), least, why, since=row_of(form, "prune").since
+    )
+
+
+def _finished(form: Form, tensors: dict[str, Tensor]) -> Form:
+    return with_codes(form, tensors["codes"], tensors["mask"])
+
+
+def _check_vectors(form: Form, axis: int | None, config: PruneConfig) -> int:
+    """The length of the vectors of a form's table, 1 where there are none."""
+    values = form.values
+    if not isinstance(values, Indexed) or values.vector_axis is None:
+        return 1
+    vector = values.tables[-1]
+    whole = isinstance(config, Magnitude) and config.block_size == vector and axis == values.vector_axis
+    if whole or (isinstance(config, Threshold) and not config.threshold):
+        return vector
+    raise ConfigError(
+        f"its table has vectors of {vector} elements along axis {values.vector_axis}, which are kept or become zero as a whole: prune with "
+        f'Magnitude(block_size={vector}, dim="output"), or before PalettizeWeights'
+    )

@@ -1,0 +1,48 @@
+"""What is known of pruning from a weight's shape alone: the axis that groups and blocks run along, and what is kept at most."""
+
+from __future__ import annotations
+
+import math
+
+from ir.packing import packed_size
+from mlpasses.candidates import Candidate, input_axis, output_axis
+from mlpasses.config.prune import NM, Magnitude, PruneConfig
+from mlpasses.numerics.affine import View
+
+
+def channels_axis(candidate: Candidate, config: PruneConfig) -> int | str | None:
+    """The axis that groups or blocks run along; None where there are none; the reason why it is not known."""
+    if isinstance(config, NM):
+        dim, size = config.dim, config.m
+    elif isinstance(config, Magnitude) and config.block_size is not None:
+        dim, size = config.dim, config.block_size
+    else:
+        return None
+    axis = output_axis(candidate) if dim == "output" else input_axis(candidate)
+    if isinstance(axis, int) and candidate.shape[axis] < size:
+        return f"it has {candidate.shape[axis]} {dim} channels, fewer than {size}"
+    return axis
+
+
+def kept_bounds(view: View, bits: int, config: PruneConfig) -> tuple[int, str] | str:
+    """How many elements of so many bits are kept at most, and what that depends on; or why it would not become smaller anyhow."""
+    total = math.prod(view)
+    zeros = _fewest_zeros(view, config)
+    dense = (packed_size(total, bits) - packed_size(total, 1) - 1) * 8 // bits
+    if dense < 0 or (zeros is not None and total - zeros > dense):
+        share = "" if zeros is None else f" with {zeros / total:.1%} zeros"
+        return f"it would not become smaller{share}: a mask takes a bit an element"
+    if zeros is None:
+        return dense, "how many elements become zero"
+    return total - zeros, "there may be more zeros than that in it"
+
+
+def _fewest_zeros(view: View, config: PruneConfig) -> int | None:
+    """How many elements become zero at least, whatever the numbers; None where nothing is known."""
+    outer, channels, inner = view
+    if isinstance(config, NM):
+        return outer * inner * (channels // config.m * config.n + max(0, config.n - config.m + channels % config.m))
+    if not isinstance(config, Magnitude) or (config.block_size is not None and channels % config.block_size):
+        return None
+    size = config.block_size or 1
+    return math.floor(config.sparsity * (math.prod(view) // size)) * size

@@ -1,0 +1,68 @@
+"""The work of quantization on the table of a palettized weight: its entries as integers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from attrs import evolve, frozen
+
+from ir.packing import pack_tensor, packed_size
+from ir.tensors import ArrayTensor, PackedTensor
+from mlpasses.compress.jobs import EngineName, Finished, Outcome, Part, Writer
+from mlpasses.compress.measure import loss_between
+from mlpasses.config.quantize import Quantize
+from mlpasses.forms.decoding import decoded
+from mlpasses.forms.form import Floats, Form, Indexed, Scaled
+from mlpasses.numerics.affine import Array
+from mlpasses.numerics.affine_numpy import NUMPY
+from mlpasses.numerics.blocks import quantize_blocks
+from mlpasses.numerics.scale_search import ScaleSearch
+
+
+@frozen(eq=False)
+class QuantizeTableJob:
+    """What has to be known to quantize the entries of one weight, which are floats."""
+
+    name: str
+    stored: Form
+    counts: tuple[int, ...]
+    """The number of blocks on each axis of the tables: the shape of the scale."""
+    config: Quantize
+    nbytes: int
+    effort: float = 0.0  # tables are small, and expansion has no compiled kernels
+
+    def sizes(self) -> Mapping[str, int]:
+        values = self.stored.values
+        assert isinstance(values, Indexed)  # or it would have no table
+        blocks, bits = math.prod(self.counts), self.config.integers.bits
+        return {
+            "entries": packed_size(math.prod(values.tables), bits),
+            "scale": packed_size(blocks, values.dtype.bits),
+            "offset": packed_size(blocks, bits),
+        }
+
+    def run(self, engine: EngineName, out: Writer) -> Outcome:
+        values = self.stored.values
+        assert isinstance(values, Indexed)
+        assert isinstance(values.entries, Floats)
+        integers, entries = self.config.integers, values.entries.tensor
+        found: list[Array] = []
+        search = ScaleSearch() if self.config.scales == "searched" else None
+        affine, _ = quantize_blocks(
+            entries.numpy(), self.counts, self.config.levels, NUMPY, lambda position, codes: found.append(codes.copy()), search
+        )
+        codes = pack_tensor(np.concatenate(found), integers)
+        out.write("entries", 0, codes)
+        scale = affine.scale.reshape(self.counts)
+        parts = {"entries": Part(integers, entries.shape), "scale": out.whole("scale", entries.dtype, scale)}
+        offset = None
+        if affine.zero_point.any():
+            zeros = pack_tensor(affine.zero_point.astype(integers.numpy), integers)
+            out.write("offset", 0, zeros)
+            parts["offset"] = Part(integers, self.counts)
+            offset = PackedTensor(zeros, integers, self.counts)
+        table = Scaled(PackedTensor(codes, integers, entries.shape), ArrayTensor(scale, entries.dtype), offset)
+        after = decoded(evolve(self.stored, values=evolve(values, entries=table)))
+        return Finished(parts, loss_between(decoded(self.stored), after))

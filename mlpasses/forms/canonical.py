@@ -1,0 +1,68 @@
+"""The one way in which each opset writes a form that has several: as coremltools does (`canonicalize_quantized_lut_pattern`).
+
+What several ways there are for is a table of integers and their scale:
+
+    blockwise_shift_scale(data=int8[1, 1, 16, 1], scale=[1, 1, 1, 1]) → lut_to_dense(lut=%)        before iOS26, and for a scale a table
+    lut_to_dense(lut=int8[1, 1, 16, 1]) → blockwise_shift_scale(data=%, scale=[1, 1])              from iOS26, for one scale
+
+Both yield the same weight, bit for bit: each element is one entry less the offset times the scale, in float32, rounded once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from attrs import evolve
+
+from ir.opset import IOS26, Opset
+from ir.tensors import AbstractTensor, ArrayTensor, Tensor, reshaped
+from mlpasses.forms.form import Floats, Form, Indexed, Scaled
+
+
+def canonical(form: Form, opset: Opset) -> Form:
+    """The form as an opset writes it; as it is where there is one way only, or no other is possible."""
+    values = form.values
+    if not isinstance(values, Indexed):
+        return form
+    entries = values.entries
+    if isinstance(entries, Floats):
+        behind = form.scale
+        if behind is None or entries.dtype.is_float or (opset >= IOS26 and math.prod(behind.shape) == 1):
+            return form
+        return _in_front(form, values, entries.tensor, behind)
+    if opset < IOS26 or form.scale is not None or math.prod(entries.scale.shape) != 1:
+        return form
+    one = (1,) * (len(entries.scale.shape) - 2)
+    offset = None if entries.offset is None else reshaped(entries.offset, one)
+    return evolve(form, values=evolve(values, entries=Floats(entries.data)), scale=reshaped(entries.scale, one), offset=offset)
+
+
+def _in_front(form: Form, values: Indexed, entries: Tensor, scale: Tensor) -> Form:
+    """A scale that is behind a table of integers, before it: with a table for each of its blocks. As it is where blocks do not nest."""
+    groups = entries.shape[:-2]
+    if len(scale.shape) != len(groups) or (values.vector_axis is not None and scale.shape[values.vector_axis] > groups[values.vector_axis]):
+        return form  # elements of one vector have several scales
+    blocks = tuple(max(group, count) for group, count in zip(groups, scale.shape, strict=True))
+    if any(block % group or block % count for block, group, count in zip(blocks, groups, scale.shape, strict=True)):
+        return form
+    tables = repeated(entries, (*blocks, *entries.shape[-2:]))
+    offset = None if form.offset is None else _of_tables(form.offset)
+    return evolve(form, values=evolve(values, entries=Scaled(tables, _of_tables(scale), offset)), scale=None, offset=None)
+
+
+def _of_tables(tensor: Tensor) -> Tensor:
+    return reshaped(tensor, (*tensor.shape, 1, 1))
+
+
+def repeated(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+    """A tensor with each of its elements as often along each axis as the shape needs; itself where it has the shape."""
+    if tensor.shape == tuple(shape):
+        return tensor
+    if isinstance(tensor, AbstractTensor):
+        return AbstractTensor(tensor.dtype, tuple(shape))
+    array = tensor.numpy()
+    for axis, (dim, wanted) in enumerate(zip(tensor.shape, shape, strict=True)):
+        array = np.repeat(array, wanted // dim, axis=axis)
+    return ArrayTensor(array, tensor.dtype)
