@@ -7,7 +7,7 @@ be shared freely: between attributes, operands, and clones of a program.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,10 @@ Data: TypeAlias = "Tensor | tuple[Const, ...] | tuple[tuple[Const, Const], ...]"
 Python: TypeAlias = "str | bool | int | float | Sequence[Any] | npt.NDArray[Any] | np.generic"
 
 
+UNREAD: Final = object()
+"""In place of a scalar that nobody has asked for yet."""
+
+
 class Const:
     """A literal: a `type`, its `data`, and a docstring.
 
@@ -26,17 +30,19 @@ class Const:
     Equality is structural and exact: tensors are compared bit for bit.
     """
 
-    __slots__ = ("_hash", "data", "doc", "type")
+    __slots__ = ("_hash", "_scalar", "data", "doc", "type")
 
     type: Type
     data: Data
     doc: str
     _hash: int
+    _scalar: Any
 
     def __init__(self, type: Type, data: Data, doc: str = "") -> None:  # noqa: A002
         self.type = type
         self.data = data
         self.doc = doc
+        self._scalar = UNREAD
 
     @staticmethod
     def of(value: Python | Tensor, dtype: DType | None = None) -> Const:
@@ -117,6 +123,14 @@ class Const:
     def item(self) -> Any:
         """A tensor literal of one element as a Python `bool`, `int`, `float` or `str`."""
         return self.tensor.numpy().item()
+
+    def scalar(self) -> Any:
+        """The only element of a tensor literal as `item` gives it; None where it has several or none, or is no tensor. Read once."""
+        if self._scalar is UNREAD:
+            kind = self.type
+            single = isinstance(kind, TensorType) and (kind.shape == () or all(dim == 1 for dim in kind.shape))
+            self._scalar = self.item() if single else None
+        return self._scalar
 
     def with_doc(self, doc: str) -> Const:
         return Const(self.type, self.data, doc)

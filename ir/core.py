@@ -31,6 +31,9 @@ STRIDE: Final = 1 << 40
 NUDGE: Final = 1 << 20
 """How far from its predecessor an inserted op is put where there is room: a run of insertions at one point uses up labels slowly."""
 
+FEW: Final = 6
+"""Ops of some types are few where the block has so many times as many: then they are found and sorted rather than picked out of all."""
+
 OUTPUTS: Final = "outputs"
 """The parameter name under which a block's own uses of its output values are listed."""
 
@@ -484,10 +487,7 @@ class Block:
         """
         if not op_types:
             return iter(self)
-        found = [op for op_type in dict.fromkeys(op_types) for op in self._bucket(op_type)]
-        if len(op_types) > 1:
-            found.sort(key=_order_of)
-        return (op for op in found if op._block is self)
+        return (op for op in self._of_types(op_types) if op._block is self)
 
     def op_types(self) -> dict[str, int]:
         """How many ops of each type stand in this block itself."""
@@ -604,6 +604,25 @@ class Block:
         `outer` says what stands for values defined outside; those that it does not name are used as they are.
         """
         return _clone_block(self, dict(outer) if outer else {})
+
+    def _of_types(self, op_types: Iterable[str]) -> list[Op]:
+        """The ops of these types, in order: out of the index, or by a look at all ops where those are not many more.
+
+        Sorting what the index has takes 0.2 µs for each op found, a look 0.03 µs for each there is.
+        """
+        wanted = dict.fromkeys(op_types)
+        if len(wanted) == 1 or FEW * sum(len(self._index.get(op_type, ())) for op_type in wanted) < self._count:
+            found = [op for op_type in wanted for op in self._bucket(op_type)]
+            if len(wanted) > 1:
+                found.sort(key=_order_of)
+            return found
+        found = []
+        at = self._first
+        while at is not None:
+            if at._op_type in wanted:
+                found.append(at)
+            at = at._next
+        return found
 
     def _bucket(self, op_type: str) -> dict[Op, None]:
         bucket = self._index.get(op_type, {})

@@ -50,7 +50,7 @@ class RemoveNoops(FunctionPass):
         rewriter = Rewriter(cx)
         for op in fn.ops(*CHECKS):
             x = CHECKS[op.op_type](op)
-            if x is not None and hindrance(op, x) is None:
+            if x is not None and hindrance(op, x) is None and rewriter.refusal(op, (x,)) is None:
                 rewriter.replace(op, x)
         return rewriter.changes
 

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 from ir.const import Const
 from ir.core import Block, Op, Value
 from mlpasses.context import Context
+from mlpasses.rewrite.visibility import is_hidden_from_users
 
 NAME: Final = "name"
 """The attribute that names an op, and says nothing of what it does."""
@@ -107,22 +108,12 @@ class _Frame:
 def _can_stand_for(first: Op, op: Op) -> bool:
     for kept, gone in zip(first.outputs, op.outputs, strict=True):
         if not gone.is_output:
-            if not _is_seen(kept, kept.name, gone):
+            if is_hidden_from_users(kept, kept.name, gone):
                 return False
-        elif first.block is not op.block or kept.is_output or not (_is_seen(kept, gone.name, gone) and _is_seen(kept, gone.name, kept)):
+        elif first.block is not op.block or kept.is_output:
             return False
-    return True
-
-
-def _is_seen(value: Value, name: str, used: Value) -> bool:
-    """Whether `value`, if it were called `name`, would be meant by that name wherever `used` is used: no block in between may reuse it."""
-    home = value.op.block if value.op is not None else None
-    for user, _, _ in used.uses:
-        at = user.block if isinstance(user, Op) else user
-        while at is not None and at is not home:
-            if at.value_named(name) is not None:
-                return False
-            at = at.parent.block if isinstance(at.parent, Op) else None
+        elif is_hidden_from_users(kept, gone.name, gone) or is_hidden_from_users(kept, gone.name, kept):
+            return False
     return True
 
 

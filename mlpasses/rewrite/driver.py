@@ -17,12 +17,13 @@ from attrs import define, field, frozen
 
 from ir.core import Block, Function, Op, Operand, Program, Value
 from ir.diagnostics import MLPassesError
+from ir.infer import InferError
 from ir.walk import walk
 from mlpasses.context import Context
 from mlpasses.rewrite.index import Entry, RuleSet, ops_by_type, seeds
 from mlpasses.rewrite.match import Failure, Match, Matcher, describe, users_of
 from mlpasses.rewrite.rewriter import Listener, RewriteError, Rewriter
-from mlpasses.rewrite.rules import Rule
+from mlpasses.rewrite.rules import Replacement, Rule
 
 UNEXPLAINED: Final = "it gave no reason"
 WINDOW: Final = 100
@@ -269,10 +270,18 @@ class _Driver(Listener):
 def apply(rule: Rule, match: Match, rw: Rewriter) -> Failure | None:
     """Lets a rule rewrite what it matched; why it did not where it fails, and then nothing is changed.
 
+    It fails as well where the operands of an op that it makes do not fit together: its check did not think of this program.
+
     Raises:
         RewriteError: the rule broke its contract.
     """
-    result = rule.run(match, rw)
+    result: Replacement | Failure | None
+    try:
+        result = rule.run(match, rw)
+    except InferError as error:
+        if rw.changes:
+            raise
+        result = Failure("what it makes does not fit together: {}", (str(error),))
     if result is None or isinstance(result, Failure):
         if rw.changes and result is not None:
             raise RewriteError(f"it changed the program, and then failed ({result}): checks come first")

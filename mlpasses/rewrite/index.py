@@ -13,8 +13,8 @@ from typing import Any, Final, TypeAlias
 
 from attrs import field, frozen
 
+from ir.const import UNREAD
 from ir.core import Block, Op, Operand, Value, constant_of
-from ir.types import TensorType
 from mlpasses.rewrite.patterns import ConstPattern, OneOf, OpPattern, Pattern, PatternError, subpatterns
 from mlpasses.rewrite.rules import Rule
 
@@ -90,18 +90,11 @@ class Test:
                 found.extend(each.entry for each in self.valued if _is_between(each, value))
         return found
 
-    def may_have_value(self, operand: Operand | None) -> bool:
-        """Whether a constant, or the default that an absent operand stands for, leaves an entry that wants a value."""
-        if operand is None:
-            return True
-        value = _scalar(operand)
-        if value.__class__ is str:
+    def may_be(self, value: Any) -> bool:
+        """Whether a constant whose only element is `value` (None for one that has several) leaves an entry that wants a value."""
+        if isinstance(value, str):
             return value in self.texts
-        if value is not None:
-            for low, high in self.ranges:
-                if low <= value <= high:
-                    return True
-        return False
+        return value is not None and any(low <= value <= high for low, high in self.ranges)
 
 
 @frozen(eq=False)
@@ -118,31 +111,69 @@ class Candidates:
 
 
 def seeds(block: Block, candidates: Mapping[str, Candidates]) -> list[Op]:
-    """The ops of a block for which an entry is not ruled out, in order. Touches no op of a type that is no root.
+    """The ops of a block for which an entry is not ruled out, in order.
 
     The loop over all roots of a program, hence written out, and reading slots: through properties it takes three times as long. In the
-    order of the program, since ops that are neighbours there are neighbours in memory: type by type it takes four times as long.
+    order of the program, since ops that are neighbours there are neighbours in memory: type by type it takes four times as long. A value
+    is judged once for each test: most constants of a program have one of a few.
     """
-    tests_of = {
-        op_type: None if each.always else [(test.parameter, test.by_kind, test if test.valued else None) for test in each.tests]
-        for op_type, each in candidates.items()
-    }
+    tests_of = {op_type: None if each.always else [_question(test) for test in each.tests] for op_type, each in candidates.items()}
     found: list[Op] = []
-    for op in block.ops(*tests_of):
+    literal: Any  # a literal; checked where it is taken from, since this is the hot loop
+    for op in block._of_types(tests_of):
         tests = tests_of[op._op_type]
         if tests is None:
             found.append(op)
             continue
-        for parameter, by_kind, of_value in tests:
-            held = op._operands.get(parameter)
-            kind = CONST
-            if held and held[0].__class__ is Value:
-                owner = held[0]._owner
-                kind = owner._op_type if owner.__class__ is Op else ""
-            if kind in by_kind or (of_value is not None and kind == CONST and of_value.may_have_value(held[0] if held else None)):
+        operands = op._operands
+        for parameter, kinds, takes_const, verdicts, test in tests:
+            held = operands.get(parameter)
+            if not held:  # there may be a default
+                if takes_const or verdicts is not None:
+                    found.append(op)
+                    break
+                continue
+            operand = held[0]
+            if type(operand) is Value:
+                owner = operand._owner
+                if type(owner) is not Op:
+                    if "" in kinds:
+                        found.append(op)
+                        break
+                    continue
+                kind = owner._op_type
+                if kind in kinds:
+                    found.append(op)
+                    break
+                if verdicts is None or kind != CONST:
+                    continue
+                literal = owner._attributes.get("val")
+                if literal is None:
+                    continue
+            elif takes_const:
+                found.append(op)
+                break
+            elif verdicts is None:
+                continue
+            else:
+                literal = operand
+            value = literal._scalar
+            if value is UNREAD:
+                value = literal.scalar()
+            if value not in verdicts:
+                verdicts[value] = test.may_be(value)
+            if verdicts[value]:
                 found.append(op)
                 break
     return found
+
+
+_Question: TypeAlias = "tuple[str, Mapping[str, object], bool, dict[Any, bool] | None, Test]"
+
+
+def _question(test: Test) -> _Question:
+    """A test as `seeds` asks it: where to look, what leaves an entry, whether any constant does, and what is known of values."""
+    return test.parameter, test.by_kind, CONST in test.by_kind, {} if test.valued else None, test
 
 
 class RuleSet:
@@ -212,12 +243,7 @@ def kind_of(op: Op, parameter: str) -> str:
 def _scalar(operand: Operand) -> Any:
     """The value of a constant of one element; None where it has more, or is no tensor."""
     const = constant_of(operand)
-    if const is None:
-        return None
-    kind = const.type
-    if kind.__class__ is TensorType and (kind.shape == () or all(dim == 1 for dim in kind.shape)):
-        return const.tensor.numpy().item()
-    return None
+    return None if const is None else const.scalar()
 
 
 def _is_between(wanted: Valued, value: Any) -> bool:

@@ -250,7 +250,7 @@ class Matcher:
         if known is not None and known is not op:
             self._miss("{} is not {}, which is {} already", described(op), described(known), label)
             return
-        if not pattern.open and not self._says_no_more(pattern, op):
+        if not self._has_its_outputs(op) or (not pattern.open and not self._says_no_more(pattern, op)):
             return
         if label is not None and known is None:
             self.labels[label] = op
@@ -315,6 +315,14 @@ class Matcher:
             self._miss("{} of {} is {}, and the pattern wants {}", parameter, described(op), shown(found), pattern)
             return False
         return True
+
+    def _has_its_outputs(self, op: Op) -> bool:
+        """Whether an op has as many outputs as the op tables say. One that a file gives more or fewer is nothing to rewrite."""
+        spec = self._spec(op)
+        if spec is None or spec.outputs is None or spec.outputs == len(op.outputs):
+            return True
+        self._miss("{} has {} outputs, and {} yields {}", described(op), len(op.outputs), op.op_type, spec.outputs)
+        return False
 
     def _says_no_more(self, pattern: OpPattern, op: Op) -> bool:
         """Whether every parameter that the pattern does not mention is absent or spells out its default."""

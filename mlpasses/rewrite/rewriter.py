@@ -24,6 +24,7 @@ from mlpasses.context import Context
 from mlpasses.errors import PassError
 from mlpasses.rewrite.match import Constant, Failure, describe, users_of
 from mlpasses.rewrite.rules import Replacement
+from mlpasses.rewrite.visibility import is_hidden, is_hidden_from_users, returned_by
 
 NAME: Final = "name"
 """The attribute that names an op."""
@@ -192,6 +193,18 @@ class Rewriter:
                 return Failure("%{} is {}, and what would replace it is {}", (old.name, old.type, new.type))
             if op.op_type == "identity" and op.get("x") is new and self._needs_identity(old, new):
                 return Failure("%{} needs its identity: a function returns it by that name", (old.name,))
+            settled = isinstance(new, Value) and (new.op is None or new.op.block is not None)
+            if isinstance(new, Value) and settled and returned_by(old) is None and is_hidden_from_users(new, new.name, old):
+                return Failure("a block that uses %{} has another value called %{}: rename one of them", (old.name, new.name))
+        return self._hidden_from_pending()
+
+    def _hidden_from_pending(self) -> Failure | None:
+        """Why a value that the pending ops use cannot be meant by its name where they would stand; None where all can."""
+        builder = self._builder
+        for made in builder.made if builder is not None else ():
+            for value in used_values(made):
+                if builder is not None and is_hidden(value, value.name, builder.block):
+                    return Failure("by the name of %{}, {} would mean another value: rename one of them", (value.name, made))
         return None
 
     def commit(self, op: Op, results: tuple[Operand | None, ...]) -> None:
@@ -231,8 +244,12 @@ class Rewriter:
 
         Raises:
             MutationError: one of them is neither a value nor a literal.
+            RewriteError: a block around `op` has another value of the name of one of them.
         """
         held = [each.operand if isinstance(each, Constant) else each for each in operands]
+        for each in held:
+            if isinstance(each, Value) and op.block is not None and is_hidden(each, each.name, op.block):
+                raise RewriteError(f"{describe(op)} cannot use %{each.name}: where it stands, that is the name of another value")
         self._place(op, (each for each in held if isinstance(each, Value)))
         op.set(parameter, *held)
         self._tell_changed(op)
@@ -245,7 +262,7 @@ class Rewriter:
             RewriteError: a function takes or returns the value, so that its name is known outside.
             MutationError: the name is taken.
         """
-        if isinstance(value.owner, Function) or _returned_by(value) is not None:
+        if isinstance(value.owner, Function) or returned_by(value) is not None:
             raise RewriteError(f"%{value.name} keeps its name: the function's callers know it")
         self._take_name(value, name, None)
         if value.op is not None:
@@ -327,22 +344,22 @@ class Rewriter:
         if self._needs_identity(old, new, named):
             new = self.op("identity", x=new, type=old.type)
             named[new] = old.name
-        elif _returned_by(old) is not None or (pending and source not in self._explicit and new not in named):
+        elif returned_by(old) is not None or (pending and source not in self._explicit and new not in named):
             named[new] = old.name
         return new
 
     @staticmethod
     def _needs_identity(old: Value, new: Operand, named: Mapping[Value, str] | None = None) -> bool:
         """Whether a function returns `old`, and `new` can neither be renamed to it nor be of its type."""
-        if _returned_by(old) is None or not isinstance(new, Value):
+        if returned_by(old) is None or not isinstance(new, Value):
             return False
-        if (named is not None and new in named) or _returned_by(new) is not None:
+        if (named is not None and new in named) or returned_by(new) is not None:
             return True
         source = new.op
         if source is None:
             return True
         settled = source.block is not None or source.op_type == "const"
-        return settled and (new.type is not old.type or _would_be_hidden(new, old.name))
+        return settled and (new.type is not old.type or is_hidden_from_users(new, old.name, new))
 
     def _place(self, op: Op, used: Iterable[Value]) -> dict[Value, None]:
         """Puts the pending ops that `used` needs before the anchor, or before `op` where that comes first, and drops the others.
@@ -451,26 +468,6 @@ def _operand_of(given: Any) -> Any:
     if isinstance(given, list | tuple):
         return type(given)(_operand_of(each) for each in given)
     return given
-
-
-def _returned_by(value: Value) -> Function | None:
-    """The function that returns the value; None where none does."""
-    for user in users_of(value):
-        if isinstance(user, Block) and isinstance(user.parent, Function):
-            return user.parent
-    return None
-
-
-def _would_be_hidden(value: Value, name: str) -> bool:
-    """Whether a nested block that uses `value` has another value called `name`, so that by that name it would mean the other."""
-    own = value.op.block if value.op is not None else None
-    for user in users_of(value):
-        block = user.block if isinstance(user, Op) else user
-        while block is not None and block is not own:
-            if block.value_named(name) is not None:
-                return True
-            block = block.parent.block if isinstance(block.parent, Op) else None
-    return False
 
 
 def _is_const(value: Value) -> bool:

@@ -1,0 +1,38 @@
+"""What a value is known as, and where that name means it: files know values by names, looked up from the innermost block outwards."""
+
+from __future__ import annotations
+
+from ir.core import Block, Function, Op, Value
+from mlpasses.rewrite.match import users_of
+
+
+def returned_by(value: Value) -> Function | None:
+    """The function that returns the value; None where none does."""
+    for user in users_of(value):
+        if isinstance(user, Block) and isinstance(user.parent, Function):
+            return user.parent
+    return None
+
+
+def is_hidden_from_users(value: Value, name: str, used: Value) -> bool:
+    """Whether some block that uses `used` would find another value than `value` by that name. O(uses · depth)."""
+    blocks = dict.fromkeys(user.block if isinstance(user, Op) else user for user in users_of(used))
+    return any(is_hidden(value, name, block) for block in blocks if block is not None)
+
+
+def is_hidden(value: Value, name: str, block: Block) -> bool:
+    """Whether, looked up as `name` from inside `block`, another value is found before what defines `value`.
+
+    A value of an op that stands in no block yet is not: it is given a name that is free in the whole function.
+    """
+    owner = value.owner
+    home = owner.block if isinstance(owner, Op) else owner
+    if home is None:
+        return False
+    at: Block | None = block
+    while at is not None and at is not home:
+        found = at.value_named(name)
+        if found is not None and found is not value:
+            return True
+        at = at.parent.block if isinstance(at.parent, Op) else None
+    return False
