@@ -77,6 +77,11 @@ class Store:
         elif self._file is not None:
             self._file.write_at(self._starts[slot] + position, data)
 
+    def discard(self) -> None:
+        """Removes a named file at once: there will be no results. An executor may hold on to the store for as long as itself lives."""
+        if isinstance(self._file, NamedScratchFile):
+            self._file.remove()
+
     def tensor(self, slot: int, dtype: DType, shape: tuple[int, ...]) -> Tensor:
         """What has been written to a slot, from its start. Asked twice, there are two tensors of the same bytes."""
         memory = self._memory[slot]
@@ -136,6 +141,10 @@ class NamedScratchFile(ScratchFile):
         self.path = Path(name)
         self._removal = weakref.finalize(self, _remove, name)
         self._view = memoryview(mmap.mmap(self._fd, size, prot=mmap.PROT_READ) if size else b"")
+
+    def remove(self) -> None:
+        """Takes the name away; whoever has opened the file keeps its bytes."""
+        self._removal()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _OpenedScratchFile, (self.path,)

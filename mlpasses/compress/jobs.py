@@ -149,10 +149,14 @@ def run_jobs(title: str, jobs: Sequence[Job], cx: Context) -> list[Done | Declin
     def done(task: _Task) -> None:
         cx.progress.advance(task.size(), task.job.name)
 
-    if cx.executor is None:
-        outcomes = run_tasks(work, tasks, size=_Task.size, workers=cx.workers, done=done)
-    else:
-        outcomes = submit_tasks(work, tasks, cx.executor, size=_Task.size, done=done)
+    try:
+        if cx.executor is None:
+            outcomes = run_tasks(work, tasks, size=_Task.size, workers=cx.workers, done=done)
+        else:
+            outcomes = submit_tasks(work, tasks, cx.executor, size=_Task.size, done=done)
+    except BaseException:
+        store.discard()
+        raise
     cx.progress.finish()
     return [_done(task, outcome, store) for task, outcome in zip(tasks, outcomes, strict=True)]
 
