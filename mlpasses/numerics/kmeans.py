@@ -19,7 +19,8 @@ NumPy here, `kmeans_kernels` compiled; both take the same operations in the same
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeAlias
+from itertools import pairwise
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +45,7 @@ CUBE_ROOT: Final = 0x2A9F8A7BE393B600
 
 
 class Solver(NamedTuple):
-    """Who does the work on values: `near(values, weights, starts, places)` gives the entries of many groups, `penalized` is `lagrange`'s."""
+    """Who does the work on values: `near(values, weights, starts, places)` finds the means of many groups, `penalized` is `lagrange`'s."""
 
     near: Callable[[Floats, Floats, Integers, int], Floats]
     penalized: lagrange.Penalized
@@ -59,7 +60,7 @@ def means(values: Floats, weights: Floats, starts: Integers, places: int, elemen
     if places <= FEW and elements < LARGE:
         return solver.near(values, weights, starts, places)
     found = np.zeros((len(starts) - 1, places))
-    for group, (first, end) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
+    for group, (first, end) in enumerate(pairwise(starts)):
         found[group] = exact(values[first:end], weights[first:end], places, solver)
     return found
 
@@ -132,7 +133,7 @@ def centroids(sums: Sums, where: Integers) -> Floats:
     edges = np.concatenate(([0], where, [len(sums.values)]))
     found = sums.centre + np.diff(sums.moment[edges]) / np.diff(sums.total[edges])
     # By rounding, a mean may be beyond the last of its values.
-    return np.minimum(np.maximum(found, sums.values[edges[:-1]]), sums.values[edges[1:] - 1])
+    return np.asarray(np.minimum(np.maximum(found, sums.values[edges[:-1]]), sums.values[edges[1:] - 1]))
 
 
 def padded(values: Floats, places: int) -> Floats:
@@ -146,7 +147,7 @@ def padded(values: Floats, places: int) -> Floats:
 def near(values: Floats, weights: Floats, starts: Integers, places: int) -> Floats:
     """The near solution of many groups."""
     found = np.zeros((len(starts) - 1, places))
-    for group, (first, end) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
+    for group, (first, end) in enumerate(pairwise(starts)):
         sums = prefix_sums(values[first:end], weights[first:end])
         if len(sums.values) <= places:
             found[group] = padded(sums.values, places)
