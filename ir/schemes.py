@@ -1,9 +1,9 @@
-"""What form a constant is in, in words, and the bytes that it takes: from types alone, no weight is read."""
+"""What form a constant is in, in words, how it is divided, and the bytes that it takes: from types alone, no weight is read."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Final
 
@@ -25,23 +25,34 @@ def scheme_of(op: Op) -> str:
     `dense fp16`, `int8 per-channel`, `int4 per-block 32`, `lut 4-bit, 1 group`, `sparse 75%`, and what they are together:
     `sparse 75%, int8 per-channel`, `lut 4-bit, 8 groups, int8 entries`, `lut 6-bit, 1 group, scaled per-channel`.
     """
-    before: list[str] = []
-    after: list[str] = []
+    parts = list(_parts(op))
+    return ", ".join([*(word for part in parts for word in part.before), *(word for part in reversed(parts) for word in part.after)])
+
+
+def groups_of(op: Op) -> tuple[int, ...] | None:
+    """How many groups with a scale or a table of their own there are along each axis of such a constant; None where it has neither.
+
+    Where a table is scaled besides, the groups are those of the table.
+    """
+    found = [part.groups for part in _parts(op) if part.groups is not None]
+    return found[-1] if found else None
+
+
+def _parts(op: Op) -> Iterator[_Part]:
+    """What the ops of a chain say of the constant, from the last to the first."""
     met: dict[Op, None] = {}
     at: Op | None = op
     while at is not None and at not in met:
         met[at] = None
         if not is_constexpr(at.op_type):
-            before.append(_dense(at.output.type) if len(at.outputs) == 1 else at.op_type)
-            break
+            yield _Part(before=(_dense(at.output.type) if len(at.outputs) == 1 else at.op_type,))
+            return
         part = _PARTS.get(at.op_type, _unknown)(at)
-        before += part.before
-        after += part.after
+        yield part
         inner = None if part.inner is None else operand_of(at, part.inner)
         if isinstance(inner, Const):
-            before.append(_dense(inner.type))
+            yield _Part(before=(_dense(inner.type),))
         at = None if inner is None or isinstance(inner, Const) else inner.op
-    return ", ".join([*before, *reversed(after)])
 
 
 def stored_tensors(ops: Sequence[Op]) -> list[Tensor]:
@@ -66,6 +77,8 @@ class _Part:
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     inner: str | None = None
+    groups: tuple[int, ...] | None = None
+    """How many scales or tables there are along each axis."""
 
 
 def _shape(op: Op, parameter: str) -> tuple[int, ...]:
@@ -104,13 +117,23 @@ def _granularity(shape: Sequence[int], scale: Sequence[int]) -> str:
 def _scaled(op: Op, data: str, dense: str) -> _Part:
     granularity = _granularity(_shape(op, dense), _shape(op, "scale"))
     if _is_computed(operand_of(op, data)):
-        return _Part(after=(f"scaled {granularity}",), inner=data)
-    return _Part(before=(f"{_dtype(op, data)} {granularity}",))
+        return _Part(after=(f"scaled {granularity}",), inner=data, groups=_shape(op, "scale"))
+    return _Part(before=(f"{_dtype(op, data)} {granularity}",), groups=_shape(op, "scale"))
 
 
 def _affine(op: Op) -> _Part:
-    vector = max(len(_shape(op, "scale")), len(_shape(op, "zero_point")))
-    return _Part(before=(f"{_dtype(op, 'quantized_data')} {'per-channel' if vector else 'per-tensor'}",))
+    scales = max(_shape(op, "scale"), _shape(op, "zero_point"), key=len)
+    groups = [1] * len(_shape(op, "quantized_data"))
+    axis = _integer(op, "axis")
+    if scales and axis is not None and -len(groups) <= axis < len(groups):
+        groups[axis] = math.prod(scales)
+    return _Part(before=(f"{_dtype(op, 'quantized_data')} {'per-channel' if scales else 'per-tensor'}",), groups=tuple(groups))
+
+
+def _integer(op: Op, parameter: str) -> int | None:
+    operand = operand_of(op, parameter)
+    literal = None if operand is None else constant_of(operand)
+    return int(literal.numpy().item()) if literal is not None and literal.is_tensor and math.prod(literal.tensor.shape) == 1 else None
 
 
 def _blockwise(op: Op) -> _Part:
@@ -127,7 +150,8 @@ def _cast(op: Op) -> _Part:
 
 def _lut(op: Op) -> _Part:
     lut = _shape(op, "lut")
-    entries, vector, groups = (lut[-2], lut[-1], math.prod(lut[:-2])) if len(lut) > 1 else (math.prod(lut), 1, 1)
+    entries, vector, divided = (lut[-2], lut[-1], lut[:-2]) if len(lut) > 1 else (math.prod(lut), 1, _undivided(op))
+    groups = math.prod(divided)
     parts = [f"lut {max(entries - 1, 0).bit_length()}-bit", "1 group" if groups == 1 else f"{groups} groups"]
     if vector > 1:
         parts.append(f"vectors of {vector}")
@@ -137,7 +161,12 @@ def _lut(op: Op) -> _Part:
         parts.append(f"{_dtype(source, 'data')} entries")
     elif _dtype(op, "lut") in ("int8", "uint8"):
         parts.append(f"{_dtype(op, 'lut')} entries")
-    return _Part(before=(", ".join(parts),))
+    return _Part(before=(", ".join(parts),), groups=divided)
+
+
+def _undivided(op: Op) -> tuple[int, ...]:
+    kind = op.outputs[-1].type if op.outputs else None
+    return (1,) * len(kind.shape) if isinstance(kind, TensorType) and kind.is_static else ()
 
 
 def _sparse(op: Op) -> _Part:

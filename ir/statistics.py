@@ -33,6 +33,46 @@ class Statistics:
     """How many elements are NaN or infinite."""
 
 
+@frozen
+class Difference:
+    """How far an array ŵ is from an original w: Σw², Σ(w-ŵ)² and max |w-ŵ|, in float64."""
+
+    signal: float
+    noise: float
+    worst: float
+
+    @property
+    def sqnr(self) -> float:
+        """Signal to quantization noise, 10·log10(Σw² / Σ(w-ŵ)²), in dB; infinite where the two are equal."""
+        if not self.noise:
+            return math.inf
+        ratio = self.signal / self.noise
+        return 10 * math.log10(ratio) if ratio else -math.inf
+
+
+def difference(array: Array, original: Array) -> Difference:
+    """The difference of two arrays of numbers of one shape, of any dtypes. Temporaries are of `CHUNK` elements.
+
+    An element that is NaN or infinite differs by nothing where it is the same in both, and infinitely otherwise; it is no signal.
+    """
+    if array.shape != original.shape:
+        raise ValueError(f"arrays of shapes {array.shape} and {original.shape} have no difference")
+    signal, noise, worst = 0.0, 0.0, 0.0
+    ours, theirs = array.reshape(-1), original.reshape(-1)
+    for start in range(0, ours.size, CHUNK):
+        found, wanted = (part[start : start + CHUNK].astype(np.float64) for part in (ours, theirs))
+        same = (found == wanted) | (np.isnan(found) & np.isnan(wanted))
+        with np.errstate(invalid="ignore", over="ignore"):
+            error = np.abs(found - wanted)
+        error[same] = 0
+        error[np.isnan(error)] = math.inf
+        wanted[~np.isfinite(wanted)] = 0
+        signal += float(wanted @ wanted)
+        noise += float(error @ error)
+        worst = max(worst, float(error.max()))
+    return Difference(signal, noise, worst)
+
+
 def statistics(array: Array) -> Statistics:
     """The statistics of an array of numbers, of any dtype. Temporaries are of `CHUNK` elements."""
     flat = array.reshape(-1)

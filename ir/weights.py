@@ -20,7 +20,7 @@ from ir.constexprs import chain, evaluate, is_constexpr
 from ir.core import Block, Op, Program, Use, Value
 from ir.diagnostics import MutationError
 from ir.opset import OPSETS
-from ir.schemes import scheme_of, stored_tensors
+from ir.schemes import groups_of, scheme_of, stored_tensors
 from ir.specs import spec_of
 from ir.statistics import Statistics, statistics
 from ir.substitute import by_consts
@@ -91,6 +91,15 @@ class Weight:
         """The form that it is stored in: `dense fp16`, `int8 per-channel`, `lut 4-bit, 1 group`, `sparse 75%`, and joint forms."""
         op = self.op
         return f"dense {self.dtype}" if op is None else scheme_of(op)
+
+    @property
+    def groups(self) -> tuple[int, ...] | None:
+        """How many groups of elements with a scale or a table of their own there are along each axis: `(64, 1)` for the channels of axis 0.
+
+        None where it has neither scale nor table.
+        """
+        op = self.op
+        return None if op is None else groups_of(op)
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:

@@ -14,16 +14,17 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.box import Box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mlpasses.quantities import bytes_text, shape_text
+from ir.statistics import UNIQUE_LIMIT
+from mlpasses.quantities import bytes_text, printable, shape_text
 from mlpasses.report import Note, OpRow, Report, WeightRow
 
 if TYPE_CHECKING:
@@ -89,6 +90,52 @@ def plan_table(plan: Plan, *, rows: int | None = ROWS) -> str:
     parts += _notes([*plan.notes, *plan.unplanned], rows)
     parts += [f"error: {finding}" for finding in plan.findings]
     return "\n".join(parts) or "no weight would be looked at"
+
+
+def weights_table(rows: Sequence[Mapping[str, Any]], *, detailed: bool = False) -> str:
+    """The weights of a model, as `mlpasses.weight_facts.weight_rows` has them; `detailed` adds what else statistics say."""
+    groups = any(row["groups"] is not None for row in rows)
+    read = any(row.get("statistics") for row in rows)
+    compared = any("sqnr" in row.get("against", ()) for row in rows)
+    titles = [">groups"] * groups + [">sparsity", ">unique"] * read + [">least", ">greatest", ">mean", ">std"] * (read and detailed)
+    table = grid("weight", "op", "shape", ">bytes", ">bits", *titles, *([">SQNR", ">max error"] * compared), "scheme")
+    for row in rows:
+        name = row["name"] if row["where"] == "main" else f"{row['where']}: {row['name']}"
+        facts = [str(math.prod(row["groups"])) if row["groups"] is not None else ""] * groups
+        facts += _numbers(row.get("statistics"), detailed) if read else []
+        facts += _against(row.get("against", {})) if compared else []
+        table.add_row(
+            Text(printable(name)),
+            Text(row["consumers"][0]["op_type"] if row["consumers"] else ""),
+            shape_text(row["shape"]),
+            bytes_text(row["bytes"]),
+            f"{row['bits']:.2f}",
+            *facts,
+            Text("; ".join([row["scheme"], *_remarks(row)])),
+        )
+    return rendered(table)
+
+
+def _remarks(row: Mapping[str, Any]) -> Iterator[str]:
+    nonfinite = (row.get("statistics") or {}).get("nonfinite", 0)
+    if nonfinite:
+        yield f"{nonfinite:,} NaN or infinite"
+    if "unread" in row:
+        yield f"not read: {row['unread']}"
+    elif "unmatched" in row.get("against", {}):
+        yield f"not compared: {row['against']['unmatched']}"
+
+
+def _numbers(found: Mapping[str, Any] | None, detailed: bool) -> list[str]:
+    if found is None:
+        return [""] * (6 if detailed else 2)
+    unique = f"> {UNIQUE_LIMIT:,}" if found["unique"] is None else f"{found['unique']:,}"
+    ranges = ["" if found[key] is None else error_text(found[key]) for key in ("minimum", "maximum", "mean", "std")]
+    return [percent(found["sparsity"]), unique, *(ranges if detailed else [])]
+
+
+def _against(found: Mapping[str, Any]) -> list[str]:
+    return [decibels(float(found["sqnr"])), error_text(float(found["max_error"]))] if "sqnr" in found else ["", ""]
 
 
 def passes_table(report: Report) -> str:

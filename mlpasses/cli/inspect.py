@@ -21,25 +21,30 @@ if TYPE_CHECKING:
 @click.option("--ops", "what", flag_value="ops", default=None, help="List the ops, consts aside.")
 @click.option("--weights", "what", flag_value="weights", help="List the weights.")
 @click.option("--text", "what", flag_value="text", help="Print the program in its textual form.")
+@click.option("--stats", is_flag=True, help="With --weights: read them, and show sparsity and distinct values; with -v their range too.")
+@click.option("--against", metavar="ORIGINAL", type=click.Path(path_type=Path), help="With --weights: how far they are from ORIGINAL's.")
 @click.option("--match", metavar="GLOB", help="Only what has a name or an op type that matches.")
 @common_options
-def command(settings: Settings, model: Path, what: str | None, match: str | None) -> None:
+def command(settings: Settings, model: Path, what: str | None, match: str | None, stats: bool, against: Path | None) -> None:
     """Show what MODEL holds: its interface, its ops by type, its weights by scheme, its metadata.
 
     \b
       mlpasses inspect M.mlpackage
       mlpasses inspect M.mlpackage --weights --match '*attention*'
+      mlpasses inspect M-w4.mlpackage --weights --stats --against M.mlpackage
       mlpasses inspect M.mlpackage --text --match softmax
     """
     if match is not None and what is None:
         raise click.UsageError("--match chooses among ops or weights: give --ops, --weights or --text", click.get_current_context())
+    if what != "weights" and (stats or against is not None):
+        raise click.UsageError(f"{'--stats' if stats else '--against'} is about weights: give --weights", click.get_current_context())
     program = load(model, settings)
     if what == "text":
         _text(program, match, settings)
     elif what == "ops":
         _ops(program, match, settings)
     elif what == "weights":
-        _weights(program, match, settings)
+        _weights(program, match, settings, stats, None if against is None else load(against, settings))
     else:
         _summary(program, model, settings)
 
@@ -96,42 +101,28 @@ def _matching(program: Program, pattern: str) -> Iterator[Op]:
             yield op
 
 
-def _weights(program: Program, match: str | None, settings: Settings) -> None:
-    rows = [row for row in map(_weight_row, program.weights()) if match is None or _matches(row, match)]
+def _weights(program: Program, match: str | None, settings: Settings, stats: bool, original: Program | None) -> None:
+    from mlpasses.weight_facts import missing_weights, weight_rows
+
+    def keep(weight: Weight) -> bool:
+        return match is None or _is_called(weight, match)
+
+    rows = list(weight_rows(program, keep=keep, numbers=stats, original=original))
+    missing = [] if original is None else missing_weights(program, original, keep)
     if settings.as_json:
-        settings.data({"weights": rows})
+        left = {} if original is None else {"missing": [{"where": weight.where, "name": weight.name} for weight in missing]}
+        settings.data({"weights": rows, **left})
         return
-    from rich.text import Text
+    from mlpasses.quantities import printable
+    from mlpasses.tables import weights_table
 
-    from mlpasses.quantities import bytes_text, printable, shape_text
-    from mlpasses.tables import grid, rendered
-
-    table = grid("weight", "op", "shape", ">bytes", ">bits", "scheme")
-    for row in rows:
-        user = row["consumers"][0]["op_type"] if row["consumers"] else ""
-        name = row["name"] if row["where"] == "main" else f"{row['where']}: {row['name']}"
-        table.add_row(
-            Text(printable(name)), Text(user), shape_text(row["shape"]), bytes_text(row["bytes"]), f"{row['bits']:.2f}", row["scheme"]
-        )
-    settings.say(rendered(table))
+    settings.say(weights_table(rows, detailed=settings.verbose))
+    for weight in missing:
+        settings.say(f"note: {printable(weight.name)} of the original, in {printable(weight.where)}: there is no weight of this name")
 
 
-def _weight_row(weight: Weight) -> dict[str, Any]:
+def _is_called(weight: Weight, pattern: str) -> bool:
     from ir.core import Op
 
-    users = [(use.user, use.parameter) for use in weight.consumers if isinstance(use.user, Op)]
-    return {
-        "where": weight.where,
-        "name": weight.name,
-        "consumers": [{"op_type": op.op_type, "name": op.name, "parameter": parameter} for op, parameter in users],
-        "dtype": weight.dtype.name,
-        "shape": list(weight.shape),
-        "scheme": weight.scheme,
-        "bytes": weight.nbytes,
-        "bits": weight.bits,
-    }
-
-
-def _matches(row: dict[str, Any], pattern: str) -> bool:
-    users = row["consumers"]
-    return any(fnmatchcase(name, pattern) for name in (row["name"], *(user[key] for user in users for key in ("op_type", "name"))))
+    users = [use.user for use in weight.consumers if isinstance(use.user, Op)]
+    return any(fnmatchcase(name, pattern) for name in (weight.name, *(name for user in users for name in (user.op_type, user.name))))

@@ -311,6 +311,32 @@ class TestSchemes:
         b.op("a", "constexpr_from_the_future", FP16, (4,), x=zeros(4))
         assert b.weight().scheme == "constexpr_from_the_future"
 
+    def test_groups_are_those_of_scales_and_tables(self) -> None:
+        b = Built()
+        b.linear(b.const("dense", zeros(4, 6)))
+        b.linear(b.op("blocks", "constexpr_blockwise_shift_scale", FP16, (4, 6), data=zeros(4, 6, dtype=INT8), scale=zeros(4, 2)))
+        for axis, scale in ((0, (4,)), (-1, (6,)), (0, ())):
+            name, data, zero = f"affine{axis % 2}_{len(scale)}", zeros(4, 6, dtype=UINT8), zeros(dtype=UINT8)
+            held = {"quantized_data": data, "scale": zeros(*scale), "zero_point": zero, "axis": Const.of(axis)}
+            b.linear(b.attributed(name, "constexpr_affine_dequantize", FP16, (4, 6), **held))
+        b.linear(looked_up(b, zeros(2, 1, 4, 1), UINT2, name="tables"))
+        held = {"indices": zeros(18, dtype=UINT8), "lut": zeros(64), "shape": Const.of([4, 6], UINT32)}
+        b.linear(b.attributed("table", "constexpr_lut_to_dense", FP16, (4, 6), **held))
+        assert {weight.name: weight.groups for weight in b.weights()} == {
+            "dense": None, "blocks": (4, 2), "affine0_1": (4, 1), "affine1_1": (1, 6), "affine0_0": (1, 1),
+            "tables": (2, 1), "table": (1, 1),
+        }  # fmt: skip
+
+    def test_groups_of_joint_forms_are_those_of_what_is_inside(self) -> None:
+        b = Built()
+        b.linear(scaled(b, looked_up(b, zeros(1, 3, 16, 1), name="inner"), (4, 6), (4, 1)))
+        assert b.weight().groups == (1, 3)
+
+    def test_a_literal_has_no_groups(self) -> None:
+        b = Built()
+        b.linear(zeros(4, 6, dtype=FP32))
+        assert b.weight().groups is None
+
     def test_bytes_count_data_scales_tables_and_masks_once(self) -> None:
         b = Built()
         b.linear(looked_up(b, zeros(1, 1, 16, 1)))
