@@ -71,21 +71,22 @@ def _stated(configs: Sequence[type]) -> list[_Stated]:
         for option in options_of(config):
             if _members(option.type):
                 homes.setdefault(option.name, {})[config] = option
+    docs = {config: option_docs(config) for config in configs}
     ordered = sorted(homes.items(), key=lambda each: len(configs) > 1 and len(each[1]) == len(configs))
-    return [_of(name, found) for name, found in ordered]
+    return [_of(name, found, docs) for name, found in ordered]
 
 
-def _of(name: str, homes: Mapping[type, Option]) -> _Stated:
-    docs = {config: _doc(config, option) for config, option in homes.items()}
-    said = set(docs.values())
-    text = said.pop() if len(said) == 1 else " ".join(f"{kebab(config.__name__)}: {doc}" for config, doc in docs.items())
+def _of(name: str, homes: Mapping[type, Option], docs: Mapping[type, Mapping[str, str]]) -> _Stated:
+    said = {config: _said(option, docs[config].get(option.field, "")) for config, option in homes.items()}
+    distinct = set(said.values())
+    text = distinct.pop() if len(distinct) == 1 else " ".join(f"{kebab(config.__name__)}: {doc}" for config, doc in said.items())
     members = _members(next(iter(homes.values())).type)
     return _Stated(name, "|".join(map(_word, members)), text, any(map(_is_several, members)))
 
 
-def _doc(config: type, option: Option) -> str:
+def _said(option: Option, doc: str) -> str:
     """The docstring of an option, on one line, with its default. What null stands for is what leaving it out does."""
-    doc = " ".join(option_docs(config).get(option.field, "").split()).replace("Null:", "Without:").replace("null:", "without:")
+    doc = " ".join(doc.split()).replace("Null:", "Without:").replace("null:", "without:")
     default = option.default_value
     return doc if default is None else f"{doc} [default: {dump_inline(default)}]"
 
