@@ -20,7 +20,8 @@ from ir.tensors import AbstractTensor, Tensor
 from ir.types import UINT_BY_BITS
 from mlpasses.candidates import Candidate, output_axis
 from mlpasses.compress.blocks import Division, divided, largest_divisor, whole
-from mlpasses.compress.palettize_job import Layout, PalettizeJob
+from mlpasses.compress.palettize_job import PalettizeJob
+from mlpasses.compress.palettize_layout import Layout
 from mlpasses.compress.weight_pass import Proposal, WeightPass
 from mlpasses.config.palettize import Palettize
 from mlpasses.errors import ConfigError

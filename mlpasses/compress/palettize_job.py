@@ -4,43 +4,235 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-from attrs import field, frozen
+import numpy.typing as npt
+from attrs import evolve, field, frozen
 
 from ir.packing import packed_size
-from ir.tensors import Tensor
-from ir.types import UINT_BY_BITS, DType
+from ir.tensors import ArrayTensor, Tensor
+from ir.types import UINT_BY_BITS
 from mlpasses.compress.halves import rounded
 from mlpasses.compress.jobs import Declined, EngineName, Finished, Outcome, Part, Writer
+from mlpasses.compress.measure import loss_between
+from mlpasses.compress.palettize_layout import Layout
 from mlpasses.config.palettize import Palettize
+from mlpasses.forms.canonical import repeated_array
+from mlpasses.forms.decoding import decoded
+from mlpasses.forms.form import Floats, Form, Indexed
+from mlpasses.numerics import bitstream, palette, vector_kmeans
+from mlpasses.numerics.affine import Array, Emit, Loss, NotFiniteError, View, channel_view
+from mlpasses.numerics.bitstream import Pack, Packer
+from mlpasses.numerics.distinct import Distinct
+
+SECONDS_PER_BYTE: Final = 10e-9
+"""In NumPy, for tables of the whole weight."""
+SECONDS_PER_GROUP: Final = 3e-3
+"""In NumPy, to choose the entries of a table."""
 
 
-@frozen
-class Layout:
-    """How a weight is divided for its tables."""
+@frozen(eq=False)
+class PalettizeJob:
+    """What has to be known to palettize one weight."""
 
-    axis: int
-    """The output channels' axis, along which groups and vectors lie."""
-    vector: int
-    """Elements that an index stands for."""
-    groups: tuple[int, ...]
-    """Groups on each axis, for each of which entries are chosen."""
-    tables: tuple[int, ...]
-    """Tables on each axis: those of the groups, or of the channels where scales are multiplied into them."""
-    channels: tuple[int, ...]
-    """Channels on each axis: the shape of a scale for each of them."""
-    stored: DType
-    """The type of the entries."""
-    widths: tuple[int, ...]
-    """The bits that an index may have, in order; several where the data decide."""
+    name: str
+    weight: Tensor
+    layout: Layout
+    config: Palettize
+    effort: float = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "effort", effort_of(self.nbytes, self.layout))
 
     @property
-    def vector_axis(self) -> int | None:
-        """The axis that vectors lie along; None where an index stands for one element."""
-        return self.axis if self.vector > 1 else None
+    def nbytes(self) -> int:
+        return self.weight.nbytes
 
-    def indices(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of the indices of a weight."""
-        return tuple(dim // self.vector if at == self.axis else dim for at, dim in enumerate(shape))
+    def sizes(self) -> Mapping[str, int]:
+        layout, most = self.layout, self.layout.widths[-1]
+        bits = layout.stored.bits
+        return {
+            "indices": packed_size(math.prod(layout.indices(self.weight.shape)), most),
+            "lut": packed_size((math.prod(layout.tables) * layout.vector) << most, bits),
+            "scale": packed_size(math.prod(layout.channels), bits),
+        }
+
+    def run(self, engine: EngineName, out: Writer) -> Outcome:
+        weight, before = rounded(self.weight.numpy(), self.layout.stored.numpy)
+        engines = engines_named(engine)
+        chosen = self._width(weight, engines)
+        if isinstance(chosen, Declined):
+            return chosen
+        packer = Packer(chosen, engines.pack, out.emit("indices"))
+        layout = evolve(self.layout, widths=(chosen,))
+        try:
+            scale, found = self._tables(weight, layout, engines, packer)
+        except palette.TooManyValuesError as error:
+            return Declined(_too_many(error.count, 1 << chosen))
+        packer.finish()
+        dtype = layout.stored
+        parts = {"indices": Part(UINT_BY_BITS[chosen], layout.indices(weight.shape)), "lut": out.whole("lut", dtype, found.entries)}
+        if scale is not None:
+            parts["scale"] = out.whole("scale", dtype, scale)
+        return Finished(parts, found.loss + before, lut_used=found.used)
+
+    def _tables(self, weight: Array, layout: Layout, engines: Engines, emit: Emit) -> tuple[Array | None, Tables]:
+        if self.config.per_channel_scale == "none":
+            return None, tables_of(weight, layout, self.config, engines, emit)
+        if self.config.per_channel_scale == "folded":
+            return None, folded_tables(weight, layout, self.config, engines, emit)
+        tables, scale = chained_tables(weight, layout, self.config, engines, emit)
+        return scale, tables
+
+    def _width(self, weight: Array, engines: Engines) -> int | Declined:
+        """The bits of an index: the fewest that do, where there are several; or why none do."""
+        widths = self.layout.widths
+        if len(widths) == 1:
+            return widths[0]
+        most = most_distinct(weight, self.layout, engines)
+        return next((width for width in widths if most <= 1 << width), None) or Declined(_too_many(most, 1 << widths[-1]))
+
+
+@frozen(eq=False)
+class Engines:
+    """Who does the work."""
+
+    scalars: palette.Engine
+    vectors: vector_kmeans.Engine
+    pack: Pack
+
+
+@frozen(eq=False)
+class Tables:
+    """The tables of a weight."""
+
+    entries: Array
+    """`[*blocks, entries, vector]`"""
+    used: float
+    """The share of entries that some element uses."""
+    loss: Loss
+
+
+def engines_named(name: EngineName) -> Engines:
+    """The engines by name; the compiled ones are loaded when they are asked for."""
+    if name == "numpy":
+        return Engines(palette.NUMPY, vector_kmeans.NUMPY, bitstream.pack)
+    # Numba takes longer to import than a small model to palettize.
+    from mlpasses.numerics import bitstream_kernels, palette_kernels, vector_kernels
+
+    return Engines(palette_kernels.NUMBA, vector_kernels.NUMBA, bitstream_kernels.pack)
+
+
+def effort_of(nbytes: int, layout: Layout) -> float:
+    """Seconds that tables for so many bytes take in NumPy."""
+    return nbytes * SECONDS_PER_BYTE * (20 if layout.vector > 1 else 1) + math.prod(layout.groups) * SECONDS_PER_GROUP
+
+
+def tables_of(
+    weight: Array, layout: Layout, config: Palettize, engines: Engines, emit: Emit, importance: Array | None = None
+) -> Tables:
+    """Chooses tables of one width for a weight, and emits the index of each element, or vector.
+
+    Raises:
+        NotFiniteError: the weight holds NaN or infinite values.
+        TooManyValuesError: every distinct value is to be an entry, and there are more.
+    """
+    (width,) = layout.widths
+    shape = (*layout.groups, 1 << width, layout.vector)
+    if layout.vector > 1:
+        view = channel_view(weight.shape, layout.axis)
+        vectors, loss = vector_kmeans.palettize_vectors(
+            weight.reshape(view), layout.vector, 1 << width, engines.vectors, emit,
+            groups=math.prod(layout.groups), importance=_viewed(importance, view), seed=config.seed,
+        )  # fmt: skip
+        if config.mode == "unique" and loss.noise:
+            raise palette.TooManyValuesError((1 << width) + 1, 1 << width)
+        return Tables(vectors.entries.reshape(shape), float(vectors.used.mean()) / (1 << width), loss)
+    view = layout.view(weight.shape)
+    spread = _viewed(importance, view)
+    found, loss = palette.palettize_view(weight.reshape(view), width, codebook_of(config), engines.scalars, emit, spread)
+    return Tables(found.entries.reshape(shape), float(found.used.mean()) / (1 << width), loss)
+
+
+def codebook_of(config: Palettize) -> palette.Codebook:
+    """Who chooses the entries."""
+    if config.lut_function is not None:
+        return palette.Custom(config.lut_function)
+    return {"kmeans": palette.kmeans, "uniform": palette.uniform, "unique": palette.unique}[config.mode]
+
+
+def most_distinct(weight: Array, layout: Layout, engines: Engines) -> int:
+    """The most distinct values, or vectors, that a group of a weight has; more than 256 are as good as 257."""
+    if layout.vector == 1:
+        return _most_values(weight.reshape(layout.view(weight.shape)), engines.scalars)
+    moved = np.moveaxis(weight, layout.axis, -1)
+    groups = math.prod(layout.groups)
+    most = 0
+    for part in np.split(moved, groups, axis=-1):
+        most = max(most, len(np.unique(part.reshape(-1, layout.vector), axis=0)))
+    return most
+
+
+def _most_values(view: Array, engine: palette.Engine) -> int:
+    counts: list[int] = []
+
+    def count(distinct: Distinct, places: int, engine: palette.Engine) -> npt.NDArray[np.float64]:
+        counts.append(int(np.diff(distinct.starts).max(initial=0)))
+        return np.zeros((len(distinct.starts) - 1, places))
+
+    palette.palettize_view(view, 1, count, engine, lambda position, codes: None)
+    return max(counts, default=0)
+
+
+def folded_tables(weight: Array, layout: Layout, config: Palettize, engines: Engines, emit: Emit) -> Tables:
+    """A table for each channel: that of its group, chosen for what is left when each channel is divided by its greatest magnitude, times
+    that. Indices are of the nearest entries as they are stored.
+
+    Raises as `tables_of`.
+    """
+    divided, scale = _divided(weight, layout.axis)
+    base = tables_of(divided, layout, config, engines, _nowhere)
+    lut = repeated_array(base.entries[..., 0], (*layout.channels, base.entries.shape[-2]))
+    products = (lut.astype(np.float32) * scale.astype(np.float32)[..., None]).astype(weight.dtype)
+    view = channel_view(weight.shape, layout.axis)
+    found, loss = palette.assign_view(weight.reshape(view), products.reshape(view[1], -1), engines.scalars, emit)
+    return Tables(found.entries.reshape((*products.shape, 1)), float(found.used.mean()) / products.shape[-1], loss)
+
+
+def chained_tables(weight: Array, layout: Layout, config: Palettize, engines: Engines, emit: Emit) -> tuple[Tables, Array]:
+    """Tables for what is left when each channel is divided by its greatest magnitude, and these magnitudes: w ≈ scale[c] · lut[i].
+
+    Raises as `tables_of`.
+    """
+    divided, scale = _divided(weight, layout.axis)
+    pieces: list[Array] = []
+    base = tables_of(divided, layout, config, engines, lambda position, codes: pieces.append(codes.copy()))
+    codes = np.concatenate(pieces).reshape(layout.indices(weight.shape))
+    emit(0, codes)
+    (width,) = layout.widths
+    indices = ArrayTensor(codes, UINT_BY_BITS[width])
+    form = Form(Indexed(indices, Floats(ArrayTensor(base.entries)), layout.vector_axis), ArrayTensor(scale))
+    return evolve(base, loss=loss_between(weight, decoded(form))), scale
+
+
+def _divided(weight: Array, axis: int) -> tuple[Array, Array]:
+    """A weight with each channel divided by its greatest magnitude, and these; a channel of zeros is divided by 1."""
+    others = tuple(each for each in range(weight.ndim) if each != axis)
+    scale = np.abs(weight).max(axis=others, keepdims=True)
+    if not np.isfinite(scale).all():
+        raise NotFiniteError
+    scale = np.where(scale == 0, weight.dtype.type(1), scale).astype(weight.dtype)
+    return (weight.astype(np.float32) / scale.astype(np.float32)).astype(weight.dtype), scale
+
+
+def _viewed(importance: Array | None, view: View) -> Array | None:
+    return None if importance is None else importance.reshape(view)
+
+
+def _too_many(count: int, places: int) -> str:
+    return f"it has {'more than 256' if count > 256 else count} distinct values in a group, and a table has {places} places"
+
+
+def _nowhere(position: int, codes: npt.NDArray[Any]) -> None:
+    """Emits nothing."""

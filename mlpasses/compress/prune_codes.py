@@ -21,7 +21,7 @@ from ir.types import UINT1
 from mlpasses.candidates import Candidate
 from mlpasses.compress.joint import row_of
 from mlpasses.compress.prune_codes_job import PruneCodesJob, mask_shape
-from mlpasses.compress.prune_layout import channels_axis, kept_bounds
+from mlpasses.compress.prune_layout import channels_axis, fewest_zeros, kept_bounds
 from mlpasses.compress.weight_pass import Proposal
 from mlpasses.config.prune import Magnitude, PruneConfig, Threshold
 from mlpasses.errors import ConfigError
@@ -40,14 +40,14 @@ def pruned_codes(candidate: Candidate, form: Form, config: PruneConfig) -> Propo
         return axis
     vector = _check_vectors(form, axis, config)
     view, codes = channel_view(candidate.shape, axis), codes_of(form)
-    most = packed_size(candidate.numel // vector, 1) * 8
     if form.mask is None:
         bounds = kept_bounds(view, codes.dtype.bits, config) if vector == 1 else (candidate.numel // vector, "how many vectors are kept")
         if isinstance(bounds, str):
             return bounds
         most, why = bounds
     else:
-        most, why = codes.shape[0], "how many of the elements that are kept become zero"
+        zeros = fewest_zeros(view, config) or 0
+        most, why = min(codes.shape[0], (candidate.numel - zeros) // vector), "how many of the elements that are kept become zero"
     shape = mask_shape(form, candidate.shape)
     mask = AbstractTensor(UINT1, shape)
     joint = with_codes(form, AbstractTensor(codes.dtype, (most,)), mask)

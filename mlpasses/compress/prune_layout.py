@@ -27,7 +27,7 @@ def channels_axis(candidate: Candidate, config: PruneConfig) -> int | str | None
 def kept_bounds(view: View, bits: int, config: PruneConfig) -> tuple[int, str] | str:
     """How many elements of so many bits are kept at most, and what that depends on; or why it would not become smaller anyhow."""
     total = math.prod(view)
-    zeros = _fewest_zeros(view, config)
+    zeros = fewest_zeros(view, config)
     dense = (packed_size(total, bits) - packed_size(total, 1) - 1) * 8 // bits
     if dense < 0 or (zeros is not None and total - zeros > dense):
         share = "" if zeros is None else f" with {zeros / total:.1%} zeros"
@@ -37,7 +37,7 @@ def kept_bounds(view: View, bits: int, config: PruneConfig) -> tuple[int, str] |
     return total - zeros, "there may be more zeros than that in it"
 
 
-def _fewest_zeros(view: View, config: PruneConfig) -> int | None:
+def fewest_zeros(view: View, config: PruneConfig) -> int | None:
     """How many elements become zero at least, whatever the numbers; None where nothing is known."""
     outer, channels, inner = view
     if isinstance(config, NM):

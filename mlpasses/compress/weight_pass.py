@@ -166,7 +166,8 @@ class WeightPass(ProgramPass):
         for choice in selection.choices:
             proposal = choice.outcome
             if isinstance(proposal, Proposal):
-                replace_weight(choice.candidate, canonical(proposal.form, proposal.opset), cx)
+                if choice.candidate.opset >= proposal.needs:  # below, no op says it, and the run refuses
+                    replace_weight(choice.candidate, canonical(proposal.form, proposal.opset), cx)
                 if proposal.key in seen:
                     continue
                 seen.add(proposal.key)

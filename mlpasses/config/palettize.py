@@ -19,8 +19,8 @@ NBITS: Final = (1, 2, 3, 4, 6, 8)
 """The widths of indices that there are."""
 DIMS: Final = (1, 2, 4, 8, 16)
 
-LutFunction: TypeAlias = Callable[[Array, int], Array]
-"""The values of a group, as a vector, and nbits → at most 2 ** nbits entries."""
+LutFunction: TypeAlias = Callable[[Array, Array], Array]
+"""The distinct values of a group, ascending, and how many elements have each → at most 2 ** nbits entries, in any order."""
 
 
 @frozen
@@ -42,8 +42,8 @@ class Palettize(BlockConfig):
     seed: int = field(default=0, validator=at_least(0), kw_only=True)
     """Of the first guesses for vectors; scalar tables have no use for it."""
     lut_function: LutFunction | None = field(default=None, validator=optional(is_callable()), kw_only=True)
-    """A function of a group's values and `nbits` that answers with the entries, in place of `mode`. Only in Python; a process pool needs
-    one that can be pickled."""
+    """A function of a group's distinct values, ascending, and how many elements have each, that answers with the entries, in place of
+    `mode`. Only in Python; a process pool needs one that can be pickled."""
 
     @cluster_dim.validator
     def _vectors_by_kmeans(self, attribute: Attribute[Any], value: Any) -> None:

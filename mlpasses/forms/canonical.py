@@ -17,7 +17,7 @@ import numpy as np
 from attrs import evolve
 
 from ir.opset import IOS26, Opset
-from ir.tensors import AbstractTensor, ArrayTensor, Tensor, reshaped
+from ir.tensors import AbstractTensor, Array, ArrayTensor, Tensor, reshaped
 from mlpasses.forms.form import Floats, Form, Indexed, Scaled
 
 
@@ -62,7 +62,11 @@ def repeated(tensor: Tensor, shape: Sequence[int]) -> Tensor:
         return tensor
     if isinstance(tensor, AbstractTensor):
         return AbstractTensor(tensor.dtype, tuple(shape))
-    array = tensor.numpy()
-    for axis, (dim, wanted) in enumerate(zip(tensor.shape, shape, strict=True)):
-        array = np.repeat(array, wanted // dim, axis=axis)
-    return ArrayTensor(array, tensor.dtype)
+    return ArrayTensor(repeated_array(tensor.numpy(), shape), tensor.dtype)
+
+
+def repeated_array(array: Array, shape: Sequence[int]) -> Array:
+    """The same of an array."""
+    for axis, (dim, wanted) in enumerate(zip(array.shape, shape, strict=True)):
+        array = np.repeat(array, wanted // dim, axis=axis) if wanted > dim else array
+    return array
