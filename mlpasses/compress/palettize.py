@@ -7,24 +7,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from functools import partial
 from typing import ClassVar
 
 from attrs import evolve, field, frozen
 
-from ir.core import Op, constant_of
 from ir.opset import IOS18
 from ir.tensors import AbstractTensor, Tensor
 from ir.types import UINT_BY_BITS
-from mlpasses.candidates import Candidate, output_axis
-from mlpasses.compress.blocks import Division, divided, largest_divisor, whole
+from mlpasses.candidates import Candidate
 from mlpasses.compress.palettize_job import PalettizeJob
-from mlpasses.compress.palettize_layout import Layout
+from mlpasses.compress.palettize_joint import palettized_joint
+from mlpasses.compress.palettize_layout import Layout, layout_of
 from mlpasses.compress.weight_pass import Proposal, WeightPass
 from mlpasses.config.palettize import Palettize
-from mlpasses.errors import ConfigError
 from mlpasses.forms.form import Floats, Form, Indexed
 from mlpasses.rules import Rules, as_rules
 
@@ -53,7 +50,7 @@ class PalettizeWeights(WeightPass):
     configs: ClassVar[tuple[type, ...]] = (Palettize,)
 
     def propose(self, candidate: Candidate, config: Palettize) -> Proposal | str:
-        found = _layout(candidate, config)
+        found = layout_of(candidate, config)
         if isinstance(found, str):
             return found
         layout, remark = found
@@ -74,6 +71,9 @@ class PalettizeWeights(WeightPass):
             return proposal
         return evolve(proposal, least=smaller[0].nbytes(needs), why="it depends on the number of distinct values how many bits do")
 
+    def propose_joint(self, candidate: Candidate, form: Form, config: Palettize) -> Proposal | str:
+        return palettized_joint(candidate, form, config)
+
 
 def _finished(layout: Layout, tensors: Mapping[str, Tensor]) -> Form:
     return Form(Indexed(tensors["indices"], Floats(tensors["lut"]), layout.vector_axis), tensors.get("scale"))
@@ -89,61 +89,3 @@ def _form(tensor: Tensor, layout: Layout, width: int, config: Palettize) -> Form
     lut = AbstractTensor(dtype, (*layout.tables, 1 << width, layout.vector))
     scale = AbstractTensor(dtype, layout.channels) if config.per_channel_scale == "chained" else None
     return Form(Indexed(indices, Floats(lut), layout.vector_axis), scale)
-
-
-def _layout(candidate: Candidate, config: Palettize) -> tuple[Layout, str] | str:
-    """How the weight is divided, and what of it is not as asked for; or why it cannot be."""
-    shape = candidate.shape
-    stored = config.stored(candidate.dtype)
-    if config.group_size is None and config.cluster_dim == 1 and config.per_channel_scale == "none":
-        one = (1,) * len(shape)
-        return Layout(0, 1, one, one, one, stored, config.widths), ""
-    axis = output_axis(candidate, config.axis)
-    if isinstance(axis, str):
-        return axis
-    vector = _vector(candidate, axis, config)
-    if isinstance(vector, str):
-        return vector
-    groups = _groups(shape, axis, vector, config)
-    if isinstance(groups, str):
-        return groups
-    channels = tuple(dim if at == axis else 1 for at, dim in enumerate(shape))
-    tables = channels if config.per_channel_scale == "folded" else groups.counts
-    if vector > 1 and config.per_channel_scale == "folded":
-        return 'per_channel_scale="folded" would need a table for each channel, and vectors lie along the channels: chain the scale'
-    remarks = [groups.remark] if groups.remark else []
-    if vector != config.cluster_dim:
-        remarks.append(f"cluster_dim is {vector}, the largest divisor of what is there")
-    return Layout(axis, vector, groups.counts, tables, channels, stored, config.widths), "; ".join(remarks)
-
-
-def _groups(shape: tuple[int, ...], axis: int, vector: int, config: Palettize) -> Division | str:
-    one = whole(len(shape))
-    if config.group_size is None:
-        return one
-    size = min(config.group_size, shape[axis])
-    if size % vector:
-        return f"group_size={size} is not divided by cluster_dim={vector}"
-    groups = divided(one, shape, axis, size, config.indivisible, "group_size")
-    if isinstance(groups, Division) and (shape[axis] // groups.counts[axis]) % vector:
-        return f"{groups.remark}, and is not divided by cluster_dim={vector}"
-    return groups
-
-
-def _vector(candidate: Candidate, axis: int, config: Palettize) -> int | str:
-    """The length of the vectors along an axis, in each group of channels that a convolution treats by itself."""
-    dim = candidate.shape[axis]
-    for use in candidate.uses:
-        user = use.user
-        operand = user.get("groups") if isinstance(user, Op) and axis == 0 and user.op_type in ("conv", "conv_transpose") else None
-        groups = None if operand is None else constant_of(operand)
-        if groups is not None:
-            dim = math.gcd(dim, candidate.shape[axis] // max(1, int(groups.item())))
-    if dim % config.cluster_dim == 0:
-        return config.cluster_dim
-    found = f"the {dim} channels of its axis {axis} are not divided by cluster_dim={config.cluster_dim}"
-    if config.indivisible == "error":
-        raise ConfigError(f'{found}: choose another, or leave it alone with indivisible="skip"')
-    if config.indivisible == "skip":
-        return found
-    return largest_divisor(dim, config.cluster_dim)

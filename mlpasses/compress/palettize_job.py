@@ -69,7 +69,7 @@ class PalettizeJob:
         try:
             scale, found = self._tables(weight, layout, engines, packer)
         except palette.TooManyValuesError as error:
-            return Declined(_too_many(error.count, 1 << chosen))
+            return Declined(too_many(error.count, 1 << chosen))
         packer.finish()
         dtype = layout.stored
         parts = {"indices": Part(UINT_BY_BITS[chosen], layout.indices(weight.shape)), "lut": out.whole("lut", dtype, found.entries)}
@@ -79,7 +79,7 @@ class PalettizeJob:
 
     def _tables(self, weight: Array, layout: Layout, engines: Engines, emit: Emit) -> tuple[Array | None, Tables]:
         if self.config.per_channel_scale == "none":
-            return None, tables_of(weight, layout, self.config, engines, emit)
+            return None, tables_of(weight, layout, self.config, engines, emit, codebook_of(self.config))
         if self.config.per_channel_scale == "folded":
             return None, folded_tables(weight, layout, self.config, engines, emit)
         tables, scale = chained_tables(weight, layout, self.config, engines, emit)
@@ -91,7 +91,7 @@ class PalettizeJob:
         if len(widths) == 1:
             return widths[0]
         most = most_distinct(weight, self.layout, engines)
-        return next((width for width in widths if most <= 1 << width), None) or Declined(_too_many(most, 1 << widths[-1]))
+        return next((width for width in widths if most <= 1 << width), None) or Declined(too_many(most, 1 << widths[-1]))
 
 
 @frozen(eq=False)
@@ -130,9 +130,15 @@ def effort_of(nbytes: int, layout: Layout) -> float:
 
 
 def tables_of(
-    weight: Array, layout: Layout, config: Palettize, engines: Engines, emit: Emit, importance: Array | None = None
+    weight: Array,
+    layout: Layout,
+    config: Palettize,
+    engines: Engines,
+    emit: Emit,
+    choose: palette.Codebook,
+    importance: Array | None = None,
 ) -> Tables:
-    """Chooses tables of one width for a weight, and emits the index of each element, or vector.
+    """Chooses tables of one width for a weight, and emits the index of each element, or vector. `choose` chooses the entries of scalars.
 
     Raises:
         NotFiniteError: the weight holds NaN or infinite values.
@@ -151,7 +157,7 @@ def tables_of(
         return Tables(vectors.entries.reshape(shape), float(vectors.used.mean()) / (1 << width), loss)
     view = layout.view(weight.shape)
     spread = _viewed(importance, view)
-    found, loss = palette.palettize_view(weight.reshape(view), width, codebook_of(config), engines.scalars, emit, spread)
+    found, loss = palette.palettize_view(weight.reshape(view), width, choose, engines.scalars, emit, spread)
     return Tables(found.entries.reshape(shape), float(found.used.mean()) / (1 << width), loss)
 
 
@@ -192,7 +198,7 @@ def folded_tables(weight: Array, layout: Layout, config: Palettize, engines: Eng
     Raises as `tables_of`.
     """
     divided, scale = _divided(weight, layout.axis)
-    base = tables_of(divided, layout, config, engines, _nowhere)
+    base = tables_of(divided, layout, config, engines, _nowhere, codebook_of(config))
     lut = repeated_array(base.entries[..., 0], (*layout.channels, base.entries.shape[-2]))
     products = (lut.astype(np.float32) * scale.astype(np.float32)[..., None]).astype(weight.dtype)
     view = channel_view(weight.shape, layout.axis)
@@ -207,7 +213,7 @@ def chained_tables(weight: Array, layout: Layout, config: Palettize, engines: En
     """
     divided, scale = _divided(weight, layout.axis)
     pieces: list[Array] = []
-    base = tables_of(divided, layout, config, engines, lambda position, codes: pieces.append(codes.copy()))
+    base = tables_of(divided, layout, config, engines, lambda position, codes: pieces.append(codes.copy()), codebook_of(config))
     codes = np.concatenate(pieces).reshape(layout.indices(weight.shape))
     emit(0, codes)
     (width,) = layout.widths
@@ -230,7 +236,8 @@ def _viewed(importance: Array | None, view: View) -> Array | None:
     return None if importance is None else importance.reshape(view)
 
 
-def _too_many(count: int, places: int) -> str:
+def too_many(count: int, places: int) -> str:
+    """Why a weight cannot have all of its values in tables."""
     return f"it has {'more than 256' if count > 256 else count} distinct values in a group, and a table has {places} places"
 
 

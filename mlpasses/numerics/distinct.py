@@ -24,7 +24,7 @@ from mlpasses.numerics.pieces import strips
 
 LIMIT: Final = 1 << 16
 MERGED: Final = 1 << 15
-PIECE: Final = 1 << 20
+PIECE: Final = 1 << 18
 """Elements sorted at a time. The same for every engine, so that sums are taken in the same order."""
 VALUES: Final = 1 << 16
 """As many as fp16 has bit patterns."""
@@ -42,6 +42,12 @@ class Distinct:
     counts: Doubles
     weights: Doubles
     starts: Integers
+
+    def without_zeros(self) -> Distinct:
+        """All values but 0."""
+        kept = self.values != 0
+        starts = np.concatenate(([0], np.cumsum(kept)))[self.starts]
+        return Distinct(self.values[kept], self.counts[kept], self.weights[kept], starts)
 
     def groups(self) -> Iterator[tuple[Doubles, Doubles]]:
         """The values and weights of each group."""
