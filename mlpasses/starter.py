@@ -28,7 +28,7 @@ def starter_recipe(program: Program, name: str) -> str:
     """
     found = candidates(program, 1)
     lowest = min((each.opset for each in found), default=None)
-    needs = max((Quantize().needs(each.tensor.dtype) for each in found), default=None)
+    needs = max((Quantize().needs(each.dtype) for each in found), default=None)
     target = needs if lowest is not None and needs is not None and lowest < needs else None
     obstacle = ""
     if target is not None:

@@ -180,8 +180,8 @@ def _entry(pass_name: str, config: str, options: Mapping[str, Node], choice: Cho
 
 def _needs(pipeline: Pipeline, program: Program | None, settings: Settings) -> Opset | None:
     """The opset to raise a program to, which is said; None where it has what the scheme needs. Of no program the one for any weight."""
+    from ir.opset import opset_of_key
     from ir.types import FP16, FP32
-    from mlpasses.candidates import candidates
     from mlpasses.compress.weight_pass import WeightPass
 
     (each,) = pipeline
@@ -189,9 +189,10 @@ def _needs(pipeline: Pipeline, program: Program | None, settings: Settings) -> O
     config: Config = next(rule.config for rule in each.rules if not rule.skips)
     if program is None:
         return max(config.needs(FP16), config.needs(FP32))
-    found = candidates(program, config.min_elements)
-    needs = max((config.needs(weight.tensor.dtype) for weight in found), default=None)
-    oldest = min((weight.opset for weight in found), default=None)
+    dtypes = {weight.dtype for weight in program.weights() if weight.numel >= config.min_elements} & {FP16, FP32}
+    needs = max((config.needs(dtype) for dtype in dtypes), default=None)
+    opsets = [opset for function in program.all_functions() if (opset := opset_of_key(function.opset)) is not None]
+    oldest = min(opsets, default=None)
     if needs is None or oldest is None or oldest >= needs:
         return None
     if not settings.quiet:

@@ -122,6 +122,13 @@ def test_what_is_needed_depends_on_the_weights_there_are(run: Run, folder: Path)
     assert "raise-opset" not in run(*arguments, "model.mlpackage", "--print-recipe").out  # its weights are fp16
 
 
+def test_weights_that_are_compressed_already_are_asked_for_too(run: Run, folder: Path) -> None:
+    run("prune", written(folder, IOS16), "-o", "sparse.mlpackage")
+    ran = run("quantize", "sparse.mlpackage", "--dtype", "int4", "-o", "joint.mlpackage")
+    assert ran.err == "note: the model is written for iOS16, and int4 per-channel symmetric needs iOS18: it is raised to that\n"
+    assert next(weight.scheme for weight in load("joint.mlpackage").weights()).startswith("sparse 50%, int4 per-channel")
+
+
 def test_a_target_is_raised_to_whatever_is_needed(run: Run, folder: Path) -> None:
     assert recipe_of(run, "prune", "--target", "iOS17") == "  - raise-opset: iOS17\n  - prune-weights\n"
     assert run("prune", "model.mlpackage", "-o", "out.mlpackage", "--target", "iOS17").code == 0
@@ -217,7 +224,7 @@ def test_a_size_for_each_axis_may_be_given_with_commas(run: Run) -> None:
 
 
 def test_a_negative_number_is_a_value(run: Run) -> None:
-    assert "palettize-weights: {group_size: 4, axis: -1}" in recipe_of(run, "palettize", "--group-size", "4", "--axis", "-1")
+    assert "palettize-weights: {axis: -1, group_size: 4}" in recipe_of(run, "palettize", "--group-size", "4", "--axis", "-1")
 
 
 @pytest.mark.parametrize("name", SHORTHANDS)
