@@ -77,7 +77,7 @@ def options_of(kind: type) -> list[Option]:
     return [
         Option(field.alias or field.name, field.name, Any if field.type is None else field.type, field.default)
         for field in sorted(attrs.fields(kind), key=attrgetter("kw_only"))
-        if field.init
+        if field.init and not field.metadata.get("python only")
     ]
 
 

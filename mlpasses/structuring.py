@@ -244,7 +244,22 @@ def _made(kind: type, given: Mapping[str, Any], title: str, beside: Sequence[str
 
 def _unstructure_hook(kind: type) -> Callable[[Any], Any]:
     options_of(kind)  # resolves the types, which the generated function looks at
-    return make_dict_unstructure_fn(kind, _converter(), _cattrs_omit_if_default=True, _cattrs_use_alias=True)
+    plain = make_dict_unstructure_fn(kind, _converter(), _cattrs_omit_if_default=True, _cattrs_use_alias=True)
+    python_only = [field.name for field in attrs.fields(kind) if field.metadata.get("python only")]
+    return _without(python_only, plain) if python_only else plain
+
+
+def _without(python_only: Sequence[str], plain: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Refuses instances that have what no recipe can state."""
+
+    def unstructure(value: Any) -> Any:
+        found: dict[str, Any] = plain(value)
+        stated = [name for name in python_only if name in found]
+        if stated:
+            raise ConfigError(f"no recipe can state {' and '.join(stated)} of {type(value).__name__}: it is for Python only")
+        return found
+
+    return unstructure
 
 
 def _is_pass(kind: Any) -> bool:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from attrs import Attribute
 
 from mlpasses.errors import ConfigError
+
+PYTHON_ONLY: Final = {"python only": True}
+"""The metadata of an option that recipes and the command line do not have: no plain data can state it."""
 
 Check: TypeAlias = Callable[[Any, "Attribute[Any]", Any], None]
 

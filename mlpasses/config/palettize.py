@@ -10,7 +10,7 @@ from attrs.validators import is_callable, optional
 
 from ir.opset import IOS16, IOS18, Opset
 from ir.types import FP32, DType
-from mlpasses.config.checks import at_least, one_of
+from mlpasses.config.checks import PYTHON_ONLY, at_least, one_of
 from mlpasses.config.weights import BlockConfig
 from mlpasses.errors import ConfigError
 from mlpasses.numerics.affine import Array
@@ -41,7 +41,7 @@ class Palettize(BlockConfig):
     for each channel, or are an op of their own behind the table (smaller, and reported to fail on the Neural Engine)."""
     seed: int = field(default=0, validator=at_least(0), kw_only=True)
     """Of the first guesses for vectors; scalar tables have no use for it."""
-    lut_function: LutFunction | None = field(default=None, validator=optional(is_callable()), kw_only=True)
+    lut_function: LutFunction | None = field(default=None, validator=optional(is_callable()), kw_only=True, metadata=PYTHON_ONLY)
     """A function of a group's distinct values, ascending, and how many elements have each, that answers with the entries, in place of
     `mode`. Only in Python; a process pool needs one that can be pickled."""
 
