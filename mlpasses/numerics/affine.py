@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,9 @@ Doubles: TypeAlias = npt.NDArray[np.float64]
 Floats: TypeAlias = npt.NDArray[np.float32]
 View: TypeAlias = tuple[int, int, int]
 Emit: TypeAlias = Callable[[int, Array], None]
+
+SEGMENT: Final = 256
+"""Where terms have to be added in one order, so that engines agree: those of as many elements, one after the other; then these sums."""
 
 
 class NotFiniteError(ValueError):

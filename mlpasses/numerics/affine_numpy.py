@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from mlpasses.numerics.affine import Affine, Array, Doubles, Engine, Floats, Grid, Loss, Reach, fit, reach
+from mlpasses.numerics.affine import SEGMENT, Affine, Array, Doubles, Engine, Floats, Grid, Loss, Reach, fit, reach
 from mlpasses.numerics.scale_search import best_scales
 
 
@@ -63,7 +63,7 @@ def moments(weight: Array, importance: Array | None, scale: Floats, steps: Reach
     """Adds Σ h·w·n to `crossed` and Σ h·n² to `squared`, where n = clip(round(w / scale)) are the steps that a scale gives.
 
     `weight` and `importance` h are pieces `[blocks, elements]`; `scale`, the reach and the sums are `[blocks, candidates]`. The
-    terms are added in order, in float64, so that the sums are the same in whatever pieces the elements come.
+    terms are added in one order, in float64, so that the sums are the same in whatever pieces of whole segments the elements come.
     """
     values = weight.astype(np.float32)
     factors = np.float64(1.0) if importance is None else importance.astype(np.float64)
@@ -95,10 +95,13 @@ def _decoded(steps: Floats, scale: Floats, dtype: np.dtype[Any]) -> Floats:
 
 
 def _added(terms: Doubles, start: Doubles) -> Doubles:
-    """`start` and the terms of each row, added one after the other, which `sum` does not do."""
-    terms[:, 0] += start
-    np.add.accumulate(terms, axis=1, out=terms)
-    return terms[:, -1]
+    """`start` and the terms of each row, in segments: added one after the other, which `sum` does not do."""
+    rows, count = terms.shape
+    if count > SEGMENT:
+        terms = np.pad(terms, ((0, 0), (0, -count % SEGMENT))).reshape(rows, -1, SEGMENT)
+    totals = np.add.accumulate(terms, axis=-1)[..., -1].reshape(rows, -1)
+    totals[:, 0] += start
+    return np.add.accumulate(totals, axis=1)[:, -1]
 
 
 def search(weight: Array, importance: Array | None, start: Affine, rival: Affine, levels: Grid, ratios: Doubles) -> Affine:

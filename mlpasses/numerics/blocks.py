@@ -184,9 +184,13 @@ class _Work:
     def _extremes(self, first: int, last: int) -> tuple[Array, Array]:
         layout = self.layout
         tables, rows = layout.tables, layout.rows
+        pieces = list(layout.pieces(first * rows, last * rows, self.engine.chunk))
+        if len(pieces) == 1:  # nothing to be combined, which in fp16 is slow
+            table = layout.table(first * rows, last * rows) - first * tables
+            return self.engine.extremes(self.view[pieces[0]], table, (last - first) * tables)
         low = np.full(((last - first) * tables, layout.channels), np.inf, self.view.dtype)
         high = -low
-        for at, channels, inner in layout.pieces(first * rows, last * rows, self.engine.chunk):
+        for at, channels, inner in pieces:
             table, used = _used(layout.table(at.start, at.stop), first * tables)
             below, above = self.engine.extremes(self.view[at, channels, inner], table, used.stop - used.start)
             np.minimum(low[used, channels], below, out=low[used, channels])

@@ -11,10 +11,12 @@ from typing import Any, Final, TypeVar, cast
 
 import numba
 import numpy as np
+import numpy.typing as npt
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic, overload
 
+Array = npt.NDArray[Any]
 F = TypeVar("F", bound=Callable[..., Any])
 EXPONENT_GAP: Final = np.float32(2.0**112)
 """fp16 has a bias of 15 and float32 one of 127."""
@@ -90,6 +92,11 @@ def _next_float(value: Any, by: Any) -> Any:
     return float_of(bits_of(value) + np.int32(by))
 
 
+def raw(weight: Array) -> Array:
+    """What kernels read of a weight of either type."""
+    return weight.view(np.int16) if weight.dtype == np.float16 else weight
+
+
 def widened(raw: Any) -> Any:
     """An element as the kernels read it (fp16 as int16 bits, float32 as it is), as a float32."""
 
@@ -108,10 +115,6 @@ def stored(value: Any, like: Any) -> Any:
 
 def neighbour(value: Any, by: Any, like: Any) -> Any:
     """The next number of a type after a float32 that is one and not negative, where `by` is 1; the one before a positive one where -1."""
-
-
-def of_key(key: Any, like: Any) -> Any:
-    """The float32 that an ordered key stands for: a number's bits, those besides the sign flipped where it is negative."""
 
 
 # Lambdas, since Numba takes an annotated function for another signature than its implementation's.
@@ -134,19 +137,3 @@ overload(neighbour, inline="never")(
         else (lambda value, by, like: _next_float(value, by))
     )
 )
-overload(of_key, inline="never")(
-    lambda key, like: (
-        (lambda key, like: from_half(np.int16(key ^ ((key >> np.int16(15)) & np.int16(0x7FFF)))))
-        if isinstance(like, types.Integer)
-        else (lambda key, like: float_of(np.int32(key ^ ((key >> np.int32(31)) & np.int32(0x7FFFFFFF)))))
-    )
-)
-
-
-@compiled
-def error_of(value: Any, product: Any, raw: Any) -> Any:
-    """What is lost of a value that is decoded as a product.
-
-    By itself, since the difference is strict: where it may be reassociated, LLVM takes the rounding in its operand apart, strict or not.
-    """
-    return value - rounded(product, raw)

@@ -35,7 +35,7 @@ def strips(shape: tuple[int, ...], unit: int, chunk: int) -> Iterator[tuple[slic
     whole = slice(None)
     if 0 in shape:
         return
-    if channels * inner <= chunk or channels <= unit:
+    if channels * inner <= chunk or 1 < channels <= unit:
         step = max(1, chunk // (channels * inner))
         for first in range(0, outer, step):
             yield slice(first, first + step), whole, whole

@@ -21,17 +21,20 @@ minimized for the weight itself rather than for a distribution; the alternation 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 from attrs import frozen
 
-from mlpasses.numerics.affine import Affine, Array, Doubles, Engine, Floats, Grid, Reach, reach, whole, zero_points
+from mlpasses.numerics.affine import SEGMENT, Affine, Array, Doubles, Engine, Floats, Grid, Reach, reach, whole, zero_points
 
 Parts: TypeAlias = Callable[[], Iterator[tuple[Array, Array | None]]]
-"""Blocks `[blocks, elements]` in parts of some of their elements, in order, each with its importance: as often as it is called."""
+"""Blocks `[blocks, elements]` in parts of some of their elements, in order, each with its importance: as often as it is called.
+
+Where there are several, all but the last are whole segments.
+"""
 Moments: TypeAlias = Callable[[Array, Array | None, Floats, Reach, Doubles, Doubles], None]
 Errors: TypeAlias = Callable[[Array, Array | None, Floats, Reach, Doubles], None]
 
@@ -222,7 +225,7 @@ def _runs(weight: Array, counts: tuple[int, ...], importance: Array | None, limi
         return np.ascontiguousarray(values[at]).reshape(blocks, -1), chosen
 
     def cut(outer: Slices) -> Parts:
-        return lambda: (part((*outer, *within), 1) for within in _slabs(inner, limit))
+        return lambda: _whole_segments(part((*outer, *within), 1) for within in _slabs(inner, limit))
 
     if size > limit:
         yield from map(cut, _slabs(counts, 1))
@@ -230,6 +233,21 @@ def _runs(weight: Array, counts: tuple[int, ...], importance: Array | None, limi
     for outer in _slabs(counts, limit // size):
         piece = part(outer, math.prod(each.stop - each.start for each in outer))
         yield lambda piece=piece: iter([piece])  # type: ignore[misc]
+
+
+def _whole_segments(parts: Iterable[tuple[Array, Array | None]]) -> Iterator[tuple[Array, Array | None]]:
+    """Parts of one block, cut anew where they are not whole segments."""
+    values: Array | None = None
+    factors: Array | None = None
+    for weight, importance in parts:
+        values = weight if values is None else np.concatenate([values, weight], axis=1)
+        factors = importance if factors is None or importance is None else np.concatenate([factors, importance], axis=1)
+        whole = values.shape[1] - values.shape[1] % SEGMENT
+        if whole:
+            yield values[:, :whole], None if factors is None else factors[:, :whole]
+        values, factors = (None, None) if whole == values.shape[1] else (values[:, whole:], None if factors is None else factors[:, whole:])
+    if values is not None:
+        yield values, factors
 
 
 def _relative(importance: Array) -> Floats:
