@@ -118,12 +118,12 @@ def type_words(kind: Any) -> str:
     origin, args = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return type_words(args[0])
-    if origin is Literal:
-        return _either([show(value, quoted=False) for value in args])
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return _either([show(member.value, quoted=False) for member in kind])
+    choices = _choices(kind)
+    if choices:
+        return _either(choices)
     if origin in (Union, types.UnionType):
-        return _either([type_words(arg) for arg in args if not (arg is int and float in args)])
+        members = [arg for arg in args if not (arg is int and float in args)]
+        return _either([word for member in members for word in (_choices(member) or [type_words(member)])])
     if kind in WORDS:
         return WORDS[kind]
     if isinstance(kind, type) and issubclass(kind, Filter):
@@ -137,6 +137,15 @@ def type_words(kind: Any) -> str:
     if isinstance(origin, type) and args:
         return f"a list of {type_words(args[0])}"
     return str(getattr(kind, "__name__", kind))
+
+
+def _choices(kind: Any) -> list[str]:
+    """The values of a type that names them all, as a recipe would write them; none for any other type."""
+    if get_origin(kind) is Literal:
+        return [show(value, quoted=False) for value in get_args(kind)]
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return [show(member.value, quoted=False) for member in kind]
+    return []
 
 
 def option_docs(kind: type) -> dict[str, str]:

@@ -25,7 +25,7 @@ _WORDS: Final = {int: "INTEGER", float: "NUMBER", str: "TEXT", bool: "[true|fals
 def config_options(*configs: type, without: Sequence[str] = ()) -> Callable[[F], F]:
     """Adds an option for each that one of `configs` has, and hands the command those given as `options`: nodes by name.
 
-    Left out are those called so in `without`, and those that only Python can state.
+    Left out are those called so in `without`.
     """
     stated = [each for each in _stated(configs) if each.name not in without]
 
@@ -69,8 +69,7 @@ def _stated(configs: Sequence[type]) -> list[_Stated]:
     homes: dict[str, dict[type, Option]] = {}
     for config in configs:
         for option in options_of(config):
-            if _members(option.type):
-                homes.setdefault(option.name, {})[config] = option
+            homes.setdefault(option.name, {})[config] = option
     docs = {config: option_docs(config) for config in configs}
     ordered = sorted(homes.items(), key=lambda each: len(configs) > 1 and len(each[1]) == len(configs))
     return [_of(name, found, docs) for name, found in ordered]
@@ -92,9 +91,9 @@ def _said(option: Option, doc: str) -> str:
 
 
 def _members(kind: Any) -> list[Any]:
-    """The types that a text may be read as: all of a union but null and what only Python can state."""
+    """The types that a text may be read as: all of a union but null."""
     union = get_origin(kind) in (Union, types.UnionType)
-    return [each for each in (get_args(kind) if union else (kind,)) if each is not types.NoneType and get_origin(each) is not Callable]
+    return [each for each in (get_args(kind) if union else (kind,)) if each is not types.NoneType]
 
 
 def _word(kind: Any) -> str:

@@ -33,7 +33,7 @@ def test_passes_explains_options_with_types_defaults_and_docs(run: Run, golden: 
 
 def test_passes_explains_the_options_of_a_config(run: Run) -> None:
     text = run("passes", "quantize-weights").out
-    assert "dtype: int8 or uint8 (default int8)\n      The type of the integers." in text
+    assert "dtype: int8, uint8, int4 or uint4 (default int8)\n      The type of the integers." in text
 
 
 def test_passes_explains_rules(run: Run, golden: Callable[[str], None]) -> None:

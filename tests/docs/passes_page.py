@@ -101,7 +101,10 @@ def _about(kind: type[Pass], said: dict[str, Any]) -> Iterator[str]:
     configs: dict[str, list[dict[str, Any]]] = said.get("configs", {})
     if configs:
         yield RULES.format(configs=", ".join(f"`{config}: {{…}}`" for config in configs), first=next(iter(configs))) + "\n"
-    for options in (said["options"], *configs.values()):
+    yield from _table(said["options"])
+    for config, options in configs.items():
+        if len(configs) > 1:
+            yield f"`{config}`:\n"
         yield from _table(options)
 
 
