@@ -122,7 +122,7 @@ _HOMES: Final = {
     "mlpasses.errors": ("ConfigError", "PassError", "RecipeError"),
     "mlpasses.manager": ("Result", "run"),
     "mlpasses.op_pass": ("OpPass",),
-    "mlpasses.passes": ("FunctionPass", "FuseJoint", "Pass", "ProgramPass"),
+    "mlpasses.passes": ("FunctionPass", "Pass", "ProgramPass"),
     "mlpasses.pipeline": ("Pipeline", "Repeat"),
     "mlpasses.plan": ("Plan",),
     "mlpasses.progress": ("ProgressCallback",),
