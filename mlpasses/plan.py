@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from attrs import asdict, define, field, frozen
+from attrs import asdict, define, evolve, field, frozen
 
 from ir.const import Const
 from ir.core import Program
@@ -147,6 +147,8 @@ class _Planning:
         self._number = -1
         self._broken = False
         """Whether a pass raised, so that nobody knows what it left."""
+        self._ranges: dict[tuple[str, str], PlanRow] = {}
+        """The last row of each weight whose size depends on its numbers."""
 
     def step(self, each: Pass) -> int:
         if isinstance(each, Composite):
@@ -159,7 +161,7 @@ class _Planning:
         try:
             if isinstance(each, Plannable):
                 planned = each.plan_on(self._program, self._context)
-                self.plan.rows += planned.rows
+                self.plan.rows += map(self._in_turn, planned.rows)
                 self.plan.ops += planned.ops
                 self.plan.findings += planned.findings
             else:
@@ -171,6 +173,16 @@ class _Planning:
             self.plan.findings.append(f"{each.name}: {error}")
             self._broken = True
         return int(self._program.version != version)
+
+    def _in_turn(self, row: PlanRow) -> PlanRow:
+        """A row of a weight; with a range where an earlier pass left one. What that may save, later ones at most save again."""
+        earlier = self._ranges.pop(row.key, None)
+        if earlier is not None and row.after <= row.before:  # or it is dense again, and no smaller than that
+            why = "; ".join(dict.fromkeys(each for each in (row.why, earlier.why) if each))
+            row = evolve(row, least=max(0, row.least - (earlier.after - earlier.least)), why=why)
+        if row.least < row.after:
+            self._ranges[row.key] = row
+        return row
 
     def _lacks(self, each: Pass) -> bool:
         """Whether a function is too old for a pass; not asked of a program that an earlier pass may have left half raised."""
