@@ -40,6 +40,9 @@ WINDOW: Final = 32
 """Positions around a cut; 64 take longer and are no nearer to the optimum."""
 STEPS: Final = 64
 """So many windows in a row are tried at most. Some five are usual."""
+REACH: Final = 4
+"""At first, clusters of bins are this many times as wide as the mean at most."""
+THIRD: Final = 1 / 3
 CUBE_ROOT: Final = 0x2A9F8A7BE393B600
 """What a third of the bits of a float64 lacks to be those of its cube root."""
 
@@ -125,7 +128,7 @@ def _cube_root(values: Floats) -> Floats:
     for shift in (2, 4, 8):
         third = third + (third >> shift)
     near = (third + CUBE_ROOT).view(np.float64)
-    return np.asarray((2 * near + values / (near * near)) / 3)
+    return np.asarray((2 * near + values / (near * near)) * THIRD)
 
 
 def centroids(sums: Sums, where: Integers) -> Floats:
@@ -162,17 +165,44 @@ def near(values: Floats, weights: Floats, starts: Integers, places: int) -> Floa
 
 
 def _best_of_bins(total: Floats, moment: Floats, places: int) -> Integers:
-    """The cuts of the best clustering of bins: D₁(t) = gain(0, t), Dⱼ(t) = max over s < t of Dⱼ₋₁(s) + gain(s, t)."""
-    gains = _gains(total[:, None], moment[:, None], total[None, :], moment[None, :])
-    best = [gains[0]]
+    """The cuts of the best clustering of m bins: D₁(t) = gain(0, t), Dⱼ(t) = max over s < t of Dⱼ₋₁(s) + gain(s, t).
+
+    Clusters are as wide as a band only; where one takes all of it, the band is doubled.
+    """
+    m = len(total) - 1
+    band = -(-REACH * m // places)
+    while True:
+        where = _best_in_band(total, moment, places, min(band, m))
+        if band >= m or np.diff(where, prepend=0, append=m).max() < band:
+            return where
+        band = 2 * band
+
+
+def _best_in_band(total: Floats, moment: Floats, places: int, band: int) -> Integers:
+    """Column u of row t is the cluster from bin t - band + u; there are bins of nothing before the first."""
+    m = len(total) - 1
+    before = np.full(band, total[0]), np.full(band, moment[0])
+    totals, moments = (np.concatenate(column) for column in zip(before, (total, moment), strict=True))
+    gains = _gains(_rows(totals, band), _rows(moments, band), total[:, None], moment[:, None])
+    gains[np.arange(m + 1)[:, None] - band + np.arange(band) < 0] = -np.inf
+    first = np.full(m + 1, -np.inf)
+    reached = np.arange(1, band + 1)
+    first[1 : band + 1] = gains[reached, band - reached]
+    padding = np.full(band, -np.inf)
+    best = [np.concatenate((padding, first))]
     for _ in range(places - 2):
-        best.append((best[-1][:, None] + gains).max(axis=0))
+        best.append(np.concatenate((padding, (_rows(best[-1], band) + gains).max(axis=1))))
     where = np.empty(places - 1, np.int64)
-    at = len(total) - 1
+    at = m
     for place in range(places - 2, -1, -1):
-        at = int((best[place] + gains[:, at]).argmax())
+        at += int((best[place][at : at + band] + gains[at]).argmax()) - band
         where[place] = at
     return where
+
+
+def _rows(padded: Floats, band: int) -> Floats:
+    """Row t is `padded[t : t + band]`: the last `band` numbers before t of what `band` numbers were put in front of."""
+    return np.lib.stride_tricks.sliding_window_view(padded, band)[: len(padded) - band]
 
 
 def _gains(total_from: Floats, moment_from: Floats, total_to: Floats, moment_to: Floats) -> Floats:

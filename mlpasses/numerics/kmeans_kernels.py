@@ -5,15 +5,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, cast
 
 import numba
 import numpy as np
 
 from mlpasses.numerics import lagrange
-from mlpasses.numerics.kmeans import BINS, CUBE_ROOT, STEPS, WINDOW, Floats, Integers, Solver
+from mlpasses.numerics.kmeans import BINS, CUBE_ROOT, REACH, STEPS, THIRD, WINDOW, Floats, Integers, Solver
 
-_compiled = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"nnan", "nsz"})
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _compiled(function: F) -> F:
+    return cast(F, numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"nnan", "nsz"})(function))
+
+
 _penalized = _compiled(lagrange.penalized)
 
 
@@ -25,140 +32,178 @@ def penalized(total: Floats, moment: Floats, price: float) -> Integers:
 
 
 @_compiled
-def _near(values: Any, weights: Any, starts: Any, places: int, found: Any) -> None:
-    """`kmeans.near`, all of its functions in one: a row of `found` for every group."""
-    longest = 0
-    for group in range(len(starts) - 1):
-        longest = max(longest, starts[group + 1] - starts[group])
-    cuts = places - 1
-    x, total, moment, reached = np.empty(longest), np.empty(longest + 1), np.empty(longest + 1), np.empty(longest + 1)
-    cubes, roots = np.empty(longest), np.empty(longest)
+def _prefix_sums(values: Floats, weights: Floats, centre: float, x: Floats, total: Floats, moment: Floats) -> int:
+    """As `kmeans.prefix_sums`; the number of values that count."""
+    n, weight, sum_ = 0, 0.0, 0.0
+    total[0], moment[0] = 0.0, 0.0
+    for index in range(len(values)):
+        after = weight + weights[index]
+        if after > weight:
+            weight = after
+            sum_ += weights[index] * (values[index] - centre)
+            x[n] = values[index]
+            n += 1
+            total[n], moment[n] = weight, sum_
+    return n
+
+
+@_compiled
+def _bins(n: int, x: Floats, total: Floats, cubes: Floats, roots: Floats, edges: Integers) -> int:
+    """As `kmeans.bins`, of `BINS` bins; how many there are."""
+    if n <= BINS:
+        for index in range(n + 1):
+            edges[index] = index
+        return n
     cube_bits, root_bits = cubes.view(np.int64), roots.view(np.int64)
-    edges, gains = np.empty(BINS + 1, np.int64), np.full((BINS + 4, BINS + 4), -np.inf)
-    bin_total, bin_moment = np.empty(BINS + 1), np.empty(BINS + 1)
-    best = np.full((places, BINS + 4), -np.inf)
-    where, spacing = np.empty(places, np.int64), np.empty(places, np.int64)
-    windows = np.empty((places, WINDOW), np.int64)
-    weight_from, moment_from = np.empty(WINDOW), np.empty(WINDOW)
-    for group in range(len(starts) - 1):
-        # Prefix sums of the values that count.
-        first, end = starts[group], starts[group + 1]
-        n = 0
-        centre = values[(first + end) // 2] if end > first else 0.0
-        total[0], moment[0] = 0.0, 0.0
-        for index in range(first, end):
-            after = total[n] + weights[index]
-            if after > total[n]:
-                x[n] = values[index]
-                moment[n + 1] = moment[n] + weights[index] * (x[n] - centre)
-                n += 1
-                total[n] = after
-        if n <= places:
-            for place in range(places):
-                found[group, place] = x[min(place, n - 1)] if n else 0.0
-            continue
-        # Bins.
-        m = min(n, BINS)
-        if n <= BINS:
-            for index in range(n + 1):
-                edges[index] = index
-        else:
-            for index in range(n - 1):
-                gap = x[index + 1] - x[index]
-                cubes[index] = (total[index + 2] - total[index]) * gap * gap
-            for index in range(n - 1):
-                third = cube_bits[index] >> 2
-                third += third >> 2
-                third += third >> 4
-                third += third >> 8
-                root_bits[index] = third + CUBE_ROOT
-            for index in range(n - 1):
-                roots[index] = (2 * roots[index] + cubes[index] / (roots[index] * roots[index])) / 3
-            sum_ = 0.0
-            for index in range(n - 1):
-                sum_ += roots[index]
-            most = sum_ * 2 / BINS
-            reached[0] = 0.0
-            for index in range(n - 1):
-                reached[index + 1] = reached[index] + min(roots[index], most)
-            edges[0] = 0
-            edges[m] = n
-            at = 0
-            for index in range(1, m):
-                mark = reached[n - 1] * index / BINS
-                while reached[at] < mark:
-                    at += 1
-                edges[index] = min(max(at, edges[index - 1] + 1), n - m + index)
-        # The best clustering of the bins.
-        for t in range(m + 1):
-            bin_total[t], bin_moment[t] = total[edges[t]], moment[edges[t]]
+    for index in range(n - 1):
+        gap = x[index + 1] - x[index]
+        cubes[index] = (total[index + 2] - total[index]) * gap * gap
+    for index in range(n - 1):
+        third = cube_bits[index] >> 2
+        third += third >> 2
+        third += third >> 4
+        third += third >> 8
+        root_bits[index] = third + CUBE_ROOT
+    for index in range(n - 1):
+        roots[index] = (2 * roots[index] + cubes[index] / (roots[index] * roots[index])) * THIRD
+    sum_ = 0.0
+    for index in range(n - 1):
+        sum_ += roots[index]
+    most = sum_ * 2 / BINS
+    reached = cubes
+    sum_ = 0.0
+    reached[0] = 0.0
+    for index in range(n - 1):
+        sum_ += min(roots[index], most)
+        reached[index + 1] = sum_
+    edges[0], edges[BINS] = 0, n
+    at = 0
+    for index in range(1, BINS):
+        mark = sum_ * index / BINS
+        while reached[at] < mark:
+            at += 1
+        edges[index] = min(max(at, edges[index - 1] + 1), n - BINS + index)
+    return BINS
+
+
+@_compiled
+def _best_of_bins(total: Floats, moment: Floats, m: int, places: int, gains: Floats, best: Floats, chosen: Integers) -> None:
+    """As `kmeans._best_of_bins`. Four rows at a time, so that the best so far is read and written a fourth as often."""
+    band = -(-REACH * m // places)
+    while True:
+        gains[: m + 4, : m + 4] = -np.inf
         for s in range(m):
-            for t in range(s + 1, m + 1):
-                difference = bin_moment[t] - bin_moment[s]
-                gains[s, t] = difference * difference / (bin_total[t] - bin_total[s])
-        for t in range(m + 1):
-            best[0, t] = gains[0, t] if t else -np.inf
-        for place in range(1, cuts):
-            best[place, :] = -np.inf
+            for t in range(s + 1, min(s + band, m) + 1):
+                difference = moment[t] - moment[s]
+                gains[s, t] = difference * difference / (total[t] - total[s])
+        best[:places, : m + 4] = -np.inf
+        best[0, : m + 1] = gains[0, : m + 1]
+        for place in range(1, places - 1):
             for s in range(0, m, 4):
                 base_0, base_1, base_2, base_3 = best[place - 1, s], best[place - 1, s + 1], best[place - 1, s + 2], best[place - 1, s + 3]
-                for t in range(s + 1, m + 1):
+                for t in range(s + 1, min(s + 3 + band, m) + 1):
                     most = max(max(base_0 + gains[s, t], base_1 + gains[s + 1, t]), max(base_2 + gains[s + 2, t], base_3 + gains[s + 3, t]))
                     best[place, t] = max(best[place, t], most)
+        widest = 0
         to = m
-        for place in range(cuts - 1, -1, -1):
+        for place in range(places - 2, -1, -1):
             most, at = -np.inf, 0
             for s in range(to):
                 if best[place, s] + gains[s, to] > most:
                     most, at = best[place, s] + gains[s, to], s
-            spread = edges[min(at + 2, m)] - edges[max(at - 2, 0)]
-            spacing[place] = (spread + WINDOW - 1) // WINDOW
-            where[place] = edges[at]
+            chosen[place] = at
+            widest = max(widest, to - at)
             to = at
-        # Windows.
-        steps = STEPS if n > BINS and cuts else 0
-        while steps:
-            steps -= 1
-            for place in range(cuts):
-                for u in range(WINDOW):
-                    at = where[place] + spacing[place] * (u - WINDOW // 2)
-                    windows[place, u] = min(max(at, place + 1), n - cuts + place)
+        if max(widest, to) < band or band >= m:
+            return
+        band = 2 * band
+
+
+@_compiled
+def _best_of_windows(total: Floats, moment: Floats, n: int, windows: Integers, best: Floats, found: Integers) -> None:
+    """As `kmeans._best_of_windows`."""
+    cuts = len(windows)
+    weight_from, moment_from = np.empty(WINDOW), np.empty(WINDOW)
+    for u in range(WINDOW):
+        weight_from[u], moment_from[u] = total[windows[0, u]], moment[windows[0, u]]
+        difference = moment_from[u] - moment[0]
+        best[0, u] = difference * difference / (weight_from[u] - total[0])
+    for place in range(1, cuts):
+        for u in range(WINDOW):
+            weight, sum_ = total[windows[place, u]], moment[windows[place, u]]
+            most = -np.inf
+            for v in range(WINDOW):
+                between, difference = weight - weight_from[v], sum_ - moment_from[v]
+                gain = best[place - 1, v] + difference * difference / between if between > 0 else -np.inf
+                most = max(most, gain)
+            best[place, u] = most
+        for u in range(WINDOW):
+            weight_from[u], moment_from[u] = total[windows[place, u]], moment[windows[place, u]]
+    weight, sum_ = total[n], moment[n]
+    for place in range(cuts - 1, -1, -1):
+        most, at = -np.inf, 0
+        for v in range(WINDOW):
+            between, difference = weight - total[windows[place, v]], sum_ - moment[windows[place, v]]
+            gain = best[place, v] + difference * difference / between if between > 0 else -np.inf
+            if gain > most:
+                most, at = gain, v
+        found[place] = windows[place, at]
+        weight, sum_ = total[found[place]], moment[found[place]]
+
+
+@_compiled
+def _refined(total: Floats, moment: Floats, n: int, spacing: Integers, windows: Integers, best: Floats, where: Integers) -> None:
+    """As `kmeans._refined`, in place."""
+    cuts = len(windows)
+    for _ in range(STEPS):
+        for place in range(cuts):
             for u in range(WINDOW):
-                weight_from[u], moment_from[u] = total[windows[0, u]], moment[windows[0, u]]
-                difference = moment_from[u] - moment[0]
-                best[0, u] = difference * difference / (weight_from[u] - total[0])
-            for place in range(1, cuts):
-                for u in range(WINDOW):
-                    weight, sum_ = total[windows[place, u]], moment[windows[place, u]]
-                    most = -np.inf
-                    for v in range(WINDOW):
-                        between, difference = weight - weight_from[v], sum_ - moment_from[v]
-                        gain = best[place - 1, v] + difference * difference / between if between > 0 else -np.inf
-                        most = max(most, gain)
-                    best[place, u] = most
-                for u in range(WINDOW):
-                    weight_from[u], moment_from[u] = total[windows[place, u]], moment[windows[place, u]]
-            weight, sum_ = total[n], moment[n]
-            done = True
-            for place in range(cuts - 1, -1, -1):
-                most, at = -np.inf, 0
-                for v in range(WINDOW):
-                    between, difference = weight - total[windows[place, v]], sum_ - moment[windows[place, v]]
-                    gain = best[place, v] + difference * difference / between if between > 0 else -np.inf
-                    if gain > most:
-                        most, at = gain, v
-                chosen = windows[place, at]
-                low, high = windows[place, 0], windows[place, WINDOW - 1]
-                if (chosen == low and chosen > place + 1) or (chosen == high and chosen < n - cuts + place):
-                    done = False
-                elif spacing[place] > 1:
-                    spacing[place] = (spacing[place] + 7) // 8
-                    done = False
-                where[place] = chosen
-                weight, sum_ = total[chosen], moment[chosen]
-            if done:
-                break
-        # Means.
+                at = where[place] + spacing[place] * (u - WINDOW // 2)
+                windows[place, u] = min(max(at, place + 1), n - cuts + place)
+        _best_of_windows(total, moment, n, windows, best, where)
+        done = True
+        for place in range(cuts):
+            at = where[place]
+            if (at == windows[place, 0] and at > place + 1) or (at == windows[place, WINDOW - 1] and at < n - cuts + place):
+                done = False
+            elif spacing[place] > 1:
+                spacing[place] = (spacing[place] + 7) // 8
+                done = False
+        if done:
+            return
+
+
+@_compiled
+def _near(values: Floats, weights: Floats, starts: Integers, places: int, found: Floats) -> None:
+    """As `kmeans.near`: a row of `found` for every group."""
+    longest = 1
+    for group in range(len(starts) - 1):
+        longest = max(longest, starts[group + 1] - starts[group])
+    cuts = places - 1
+    x, total, moment = np.empty(longest), np.empty(longest + 1), np.empty(longest + 1)
+    cubes, roots = np.empty(longest), np.empty(longest)
+    edges, bin_total, bin_moment = np.empty(BINS + 1, np.int64), np.empty(BINS + 1), np.empty(BINS + 1)
+    gains, best = np.empty((BINS + 4, BINS + 4)), np.empty((places, BINS + 4))
+    where, spacing = np.empty(cuts, np.int64), np.empty(cuts, np.int64)
+    windows = np.empty((cuts, WINDOW), np.int64)
+    for group in range(len(starts) - 1):
+        first, end = starts[group], starts[group + 1]
+        centre = values[(first + end) // 2] if end > first else 0.0
+        n = _prefix_sums(values[first:end], weights[first:end], centre, x, total, moment)
+        if n <= places:
+            for place in range(places):
+                found[group, place] = x[min(place, n - 1)] if n else 0.0
+            continue
+        m = _bins(n, x, total, cubes, roots, edges)
+        for index in range(m + 1):
+            bin_total[index], bin_moment[index] = total[edges[index]], moment[edges[index]]
+        _best_of_bins(bin_total, bin_moment, m, places, gains, best, where)
+        for place in range(cuts):
+            at = where[place]
+            where[place] = edges[at]
+            spacing[place] = (edges[min(at + 2, m)] - edges[max(at - 2, 0)] + WINDOW - 1) // WINDOW
+        if n > BINS and cuts:
+            _refined(total, moment, n, spacing, windows, best, where)
         left = 0
         for place in range(places):
             right = where[place] if place < cuts else n
@@ -174,4 +219,4 @@ def near(values: Floats, weights: Floats, starts: Integers, places: int) -> Floa
     return found
 
 
-NUMBA = Solver(near, penalized)
+NUMBA: Final = Solver(near, penalized)

@@ -80,22 +80,25 @@ def tally(piece: Array, counts: Integers) -> None:
     _tally(piece.view(np.uint16), counts)
 
 
-@compiled
+@summing
 def _measure(values: Array, counts: Array, starts: Array, entries: Array, limits: Array, elements: Array, sums: Array) -> None:
     signal, noise, worst = 0.0, 0.0, 0.0
     for group in range(len(starts) - 1):
-        code, taken = 0, 0.0
-        for index in range(starts[group], starts[group + 1]):
-            value, number = values[index], counts[index]
-            while code < limits.shape[1] and limits[group, code] < value:
-                elements[group, code] = np.int64(taken)
-                code, taken = code + 1, 0.0
-            taken += number
-            error = abs(value - entries[group, code])
-            signal += number * (value * value)
-            noise += number * (error * error)
-            worst = max(worst, error)
-        elements[group, code] = np.int64(taken)
+        first = starts[group]
+        for place in range(entries.shape[1]):
+            end = starts[group + 1]
+            if place < limits.shape[1]:
+                end = first + np.searchsorted(values[first:end], limits[group, place], side="right")
+            entry, taken = entries[group, place], 0.0
+            for index in range(first, end):
+                value, number = values[index], counts[index]
+                error = abs(value - entry)
+                taken += number
+                signal += number * (value * value)
+                noise += number * (error * error)
+                worst = max(worst, error)
+            elements[group, place] = np.int64(taken)
+            first = end
     sums[0], sums[1], sums[2] = signal, noise, worst
 
 
@@ -117,10 +120,8 @@ def _assign_halves(piece: Array, limits: Array, out: Array) -> None:
             if place < limits.shape[1]:
                 bits = int(limits[group, place])
                 last = 0x8000 - bits if bits > 0x7FFF else min(bits, INFINITE - 1)
-            for magnitude in range(max(-last, 1), 1 - after):
-                table[0x8000 + magnitude] = place
-            for magnitude in range(max(after, 0), last + 1):
-                table[magnitude] = place
+            table[0x8000 + max(-last, 1) : 0x8000 + max(1 - after, 1)] = place
+            table[max(after, 0) : max(last + 1, 0)] = place
             after = last + 1
         table[0x8000] = table[0]
         for outer in range(piece.shape[0]):
