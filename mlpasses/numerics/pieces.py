@@ -35,6 +35,7 @@ def strips(shape: tuple[int, ...], unit: int, chunk: int) -> Iterator[tuple[slic
     whole = slice(None)
     if 0 in shape:
         return
+    unit = min(unit, channels)
     if channels * inner <= chunk or 1 < channels <= unit:
         step = max(1, chunk // (channels * inner))
         for first in range(0, outer, step):

@@ -386,14 +386,18 @@ def test_a_large_weight_is_decoded_as_by_the_reference(engine: Engine, choose: C
 
 @engines
 @choices
-def test_a_mapped_weight_is_not_copied(engine: Engine, choose: Callable[[Array, Engine], Cut], tmp_path: Path) -> None:
+@pytest.mark.parametrize("shape", [(1, 2048, 4096), (1, 1, 2048 * 4096)])
+def test_a_mapped_weight_is_not_copied(
+    engine: Engine, choose: Callable[[Array, Engine], Cut], shape: tuple[int, int, int], tmp_path: Path
+) -> None:
     path = tmp_path / "weight"
-    np.ones((1, 4096, 4096), np.float16).tofile(path)
-    weight = np.memmap(path, np.float16, "r", shape=(1, 4096, 4096))
-    streams(weight[:, :64], choose(weight[:, :64], engine), engine)
+    np.ones(shape, np.float16).tofile(path)
+    weight = np.memmap(path, np.float16, "r", shape=shape)
+    little = np.ones((1, 64, 8), np.float16)
+    streams(little, choose(little, engine), engine)  # what is compiled or kept does not count
     tracemalloc.start()
     cut = choose(weight, engine)
     apply_cut(weight, cut, engine, lambda position, piece: None, lambda position, piece: None)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 16 << 20  # the weight has 32 MB
+    assert peak < 12 << 20  # the weight has 16 MB
