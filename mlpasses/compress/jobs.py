@@ -17,7 +17,9 @@ from attrs import Factory, field, frozen
 from ir.tensors import Tensor
 from ir.types import DType
 from mlpasses.context import Context
+from mlpasses.numerics import loss
 from mlpasses.numerics.affine import Loss, NotFiniteError
+from mlpasses.numerics.loss import Between
 from mlpasses.scratch import Store
 from mlpasses.workers import run_tasks, submit_tasks
 
@@ -109,6 +111,15 @@ class Writer:
         """Writes all of a part, whose type takes whole bytes."""
         self.write(part, 0, np.ascontiguousarray(array, dtype.numpy))
         return Part(dtype, array.shape)
+
+
+def measure_named(name: EngineName) -> Between:
+    """Who measures what a weight lost; compiled where it is asked for."""
+    if name == "numpy":
+        return loss.between
+    from mlpasses.numerics import loss_kernels  # Numba takes longer to import than a small weight to measure
+
+    return loss_kernels.between
 
 
 @frozen(eq=False)

@@ -24,7 +24,7 @@ class Kept:
 
     def __call__(self, position: int, codes: npt.NDArray[Any]) -> None:
         flat = codes.reshape(-1)
-        kept = flat[self._flags[position : position + flat.size]]
+        kept = flat.take(np.flatnonzero(self._flags[position : position + flat.size]))
         if kept.size:
             self._emit(self._count, kept)
             self._count += kept.size
@@ -35,3 +35,9 @@ def of_vectors(flags: Array, shape: tuple[int, ...], axis: int, vector: int) -> 
     split = (*shape[:axis], shape[axis] // vector, vector, *shape[axis + 1 :])
     flagged: Array = flags.reshape(split).max(axis=axis + 1)
     return flagged
+
+
+def taken(codes: Array, flags: Array) -> Array:
+    """The codes whose flag is set, in C order. (To index with a mask takes four times as long.)"""
+    found: Array = codes.reshape(-1).take(np.flatnonzero(flags.reshape(-1)))
+    return found

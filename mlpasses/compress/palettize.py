@@ -67,6 +67,8 @@ class PalettizeWeights(WeightPass):
         job = PalettizeJob(candidate.name, tensor, layout, config)
         key = (tensor, layout, config)
         proposal = Proposal(candidate, config, key, smaller[-1], job, partial(_finished, layout), remark=remark)
+        if config.mode == "unique" and len(widths) == 1:
+            return evolve(proposal, why="with more distinct values than a table has places it stays as it is")
         if len(widths) == 1:
             return proposal
         return evolve(proposal, least=smaller[0].nbytes(needs), why="it depends on the number of distinct values how many bits do")

@@ -13,9 +13,8 @@ from attrs import evolve, field, frozen
 from ir.packing import pack_tensor, packed_size
 from ir.tensors import AbstractTensor, ArrayTensor, Tensor
 from ir.types import INT8, UINT1, UINT8, UINT_BY_BITS, DType
-from mlpasses.compress.jobs import Declined, EngineName, Finished, Outcome, Part, Writer
-from mlpasses.compress.kept import of_vectors
-from mlpasses.compress.measure import loss_between
+from mlpasses.compress.jobs import Declined, EngineName, Finished, Outcome, Part, Writer, measure_named
+from mlpasses.compress.kept import of_vectors, taken
 from mlpasses.compress.palettize_job import Engines, Tables, codebook_of, effort_of, engines_named, most_distinct, tables_of, too_many
 from mlpasses.compress.palettize_layout import Layout
 from mlpasses.config.palettize import Palettize
@@ -25,6 +24,7 @@ from mlpasses.forms.form import Floats, Form, Indexed, Scaled
 from mlpasses.numerics import palette
 from mlpasses.numerics.affine import Array
 from mlpasses.numerics.distinct import Distinct
+from mlpasses.numerics.loss import Between
 
 
 @frozen(eq=False)
@@ -66,7 +66,7 @@ class PalettizeCodesJob:
             tables, codes = self._tables(values, flags, evolve(self.layout, widths=(width,)), engines)
         except palette.TooManyValuesError as error:
             return Declined(too_many(error.count, 1 << width))
-        return self._written(tables, codes, of_codes, width, out)
+        return self._written(tables, codes, of_codes, width, measure_named(engine), out)
 
     def _values(self, flags: Array | None) -> Array:
         """What tables are chosen for, in the weight's shape: floats, 0 where the mask is; or integers, as floats."""
@@ -78,7 +78,7 @@ class PalettizeCodesJob:
         if flags is None:
             return integers.astype(np.float16)
         dense = np.zeros(self.shape, np.float16)
-        dense[flags.view(np.bool_)] = integers
+        dense.reshape(-1)[np.flatnonzero(flags)] = integers
         return dense
 
     def _width(self, values: Array, engines: Engines) -> int | Declined:
@@ -117,11 +117,11 @@ class PalettizeCodesJob:
         """What holds for blocks, in the weight's shape; None where one block is all."""
         return None if blocks.size == 1 else repeated_array(blocks, self.shape)
 
-    def _written(self, tables: Tables, codes: Array, flags: Array | None, width: int, out: Writer) -> Outcome:
+    def _written(self, tables: Tables, codes: Array, flags: Array | None, width: int, measure: Between, out: Writer) -> Outcome:
         layout, values = self.layout, self.stored.values
         dtype = entry_type(values.data.dtype) if isinstance(values, Scaled) else layout.stored
         entries = tables.entries.astype(dtype.numpy)
-        kept = codes.reshape(-1) if flags is None else codes.reshape(-1)[flags.reshape(-1).view(np.bool_)]
+        kept = codes.reshape(-1) if flags is None else taken(codes, flags)
         index, shape = UINT_BY_BITS[width], codes.shape if flags is None else kept.shape
         mask = self.stored.mask
         parts = {"indices": Part(index, shape), "lut": out.whole("lut", dtype, entries)}
@@ -132,7 +132,7 @@ class PalettizeCodesJob:
             parts["mask"] = Part(UINT1, flags.shape)
         joint = joint_form(self.stored, ArrayTensor(kept.reshape(shape), index), ArrayTensor(entries, dtype), layout, mask)
         sparsity = None if flags is None else 1 - float(np.count_nonzero(flags)) / flags.size
-        return Finished(parts, loss_between(decoded(self.stored), decoded(joint)), lut_used=tables.used, sparsity=sparsity)
+        return Finished(parts, measure(decoded(self.stored), decoded(joint)), lut_used=tables.used, sparsity=sparsity)
 
 
 @frozen

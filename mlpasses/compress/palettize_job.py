@@ -14,8 +14,7 @@ from ir.packing import packed_size
 from ir.tensors import ArrayTensor, Tensor
 from ir.types import UINT_BY_BITS
 from mlpasses.compress.halves import rounded
-from mlpasses.compress.jobs import Declined, EngineName, Finished, Outcome, Part, Writer
-from mlpasses.compress.measure import loss_between
+from mlpasses.compress.jobs import Declined, EngineName, Finished, Outcome, Part, Writer, measure_named
 from mlpasses.compress.palettize_layout import Layout
 from mlpasses.config.palettize import Palettize
 from mlpasses.forms.canonical import repeated_array
@@ -25,6 +24,7 @@ from mlpasses.numerics import bitstream, palette, vector_kmeans
 from mlpasses.numerics.affine import Array, Emit, Loss, NotFiniteError, View, channel_view
 from mlpasses.numerics.bitstream import Pack, Packer
 from mlpasses.numerics.distinct import Distinct
+from mlpasses.numerics.loss import Between
 
 SECONDS_PER_BYTE: Final = 10e-9
 """In NumPy, for tables of the whole weight."""
@@ -101,6 +101,7 @@ class Engines:
     scalars: palette.Engine
     vectors: vector_kmeans.Engine
     pack: Pack
+    measure: Between
 
 
 @frozen(eq=False)
@@ -117,11 +118,11 @@ class Tables:
 def engines_named(name: EngineName) -> Engines:
     """The engines by name; the compiled ones are loaded when they are asked for."""
     if name == "numpy":
-        return Engines(palette.NUMPY, vector_kmeans.NUMPY, bitstream.pack)
+        return Engines(palette.NUMPY, vector_kmeans.NUMPY, bitstream.pack, measure_named(name))
     # Numba takes longer to import than a small model to palettize.
     from mlpasses.numerics import bitstream_kernels, palette_kernels, vector_kernels
 
-    return Engines(palette_kernels.NUMBA, vector_kernels.NUMBA, bitstream_kernels.pack)
+    return Engines(palette_kernels.NUMBA, vector_kernels.NUMBA, bitstream_kernels.pack, measure_named(name))
 
 
 def effort_of(nbytes: int, layout: Layout) -> float:
@@ -219,7 +220,7 @@ def chained_tables(weight: Array, layout: Layout, config: Palettize, engines: En
     (width,) = layout.widths
     indices = ArrayTensor(codes, UINT_BY_BITS[width])
     form = Form(Indexed(indices, Floats(ArrayTensor(base.entries)), layout.vector_axis), ArrayTensor(scale))
-    return evolve(base, loss=loss_between(weight, decoded(form))), scale
+    return evolve(base, loss=engines.measure(weight, decoded(form))), scale
 
 
 def _divided(weight: Array, axis: int) -> tuple[Array, Array]:

@@ -11,7 +11,7 @@ from attrs import field, frozen
 from ir.packing import pack_tensor, packed_size
 from ir.types import UINT1
 from mlpasses.compress.jobs import Declined, EngineName, Finished, Outcome, Part, Writer
-from mlpasses.compress.kept import of_vectors
+from mlpasses.compress.kept import of_vectors, taken
 from mlpasses.compress.prune_job import SECONDS_PER_BYTE, chosen_cut, engine_named
 from mlpasses.config.prune import PruneConfig, Threshold
 from mlpasses.forms.decoding import decoded
@@ -72,9 +72,8 @@ class PruneCodesJob:
         return flags.reshape(-1)
 
     def _kept(self, flags: Array) -> Array:
-        codes, mask = codes_of(self.stored).numpy(), self.stored.mask
-        kept: Array = codes.reshape(-1)[(flags if mask is None else flags[mask.numpy().reshape(-1).view(np.bool_)]).view(np.bool_)]
-        return kept
+        mask = self.stored.mask
+        return taken(codes_of(self.stored).numpy(), flags if mask is None else taken(flags, mask.numpy()))
 
 
 def mask_shape(form: Form, shape: tuple[int, ...]) -> tuple[int, ...]:

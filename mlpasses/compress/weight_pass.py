@@ -265,8 +265,9 @@ class WeightPass(ProgramPass):
             return evolve(row, skipped=proposal)
         most = canonical(proposal.form, proposal.opset).nbytes(proposal.opset)
         least = most if proposal.least is None else proposal.least
-        why = "; ".join(each for each in (proposal.why, proposal.remark) if each)
-        return evolve(row, scheme=proposal.config.scheme, needs=proposal.needs, after=most, least=least, why=why)
+        return evolve(
+            row, scheme=proposal.config.scheme, needs=proposal.needs, after=most, least=least, why=proposal.why, remark=proposal.remark
+        )
 
 
 @frozen(eq=False)

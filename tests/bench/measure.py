@@ -43,6 +43,8 @@ class Contender:
     command: Sequence[str]
     removes: tuple[Path, ...] = ()
     """What the command writes."""
+    warms: bool = True
+    """Whether it has anything to warm up: compiled kernels, a cache of its own. coremltools has not, and takes minutes."""
 
 
 @define
@@ -65,6 +67,8 @@ def interleaved(contenders: Sequence[Contender], repeats: int, say: Callable[[st
     measured = [Measured(contender.name) for contender in contenders]
     for turn in range(repeats + 1):
         for contender, found in zip(contenders, measured, strict=True):
+            if not turn and not contender.warms:
+                continue
             each = run(contender)
             say(f"  {f'run {turn}' if turn else 'warm-up'}: {contender.name} {each}")
             if turn:

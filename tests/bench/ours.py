@@ -15,6 +15,9 @@ JOBS: Final[Mapping[str, Callable[[], mp.Pass]]] = {
     "kmeans": lambda: mp.PalettizeWeights(mp.Palettize(4)),
     "kmeans-groups": lambda: mp.PalettizeWeights(mp.Palettize(4, group_size=16)),
     "magnitude": lambda: mp.PruneWeights(mp.Magnitude(0.75)),
+    "joint": lambda: mp.Pipeline(
+        mp.PruneWeights(mp.Magnitude(0.5)), mp.PalettizeWeights(mp.Palettize(4, group_size=16)), mp.QuantizeLuts("int8")
+    ),
     "decompress": lambda: mp.DecompressWeights(),
 }
 

@@ -47,6 +47,18 @@ def magnitude(model: Any) -> Any:
     return cto.prune_weights(model, cto.OptimizationConfig(config))
 
 
+def joint(model: Any) -> Any:
+    """Half of the elements as zeros, 4-bit tables for each 16 output channels, entries of 8 bits."""
+    import coremltools.optimize.coreml as cto
+
+    pruner = cto.OpMagnitudePrunerConfig(target_sparsity=0.5, weight_threshold=2048)
+    palettizer = cto.OpPalettizerConfig(mode="kmeans", nbits=4, granularity="per_grouped_channel", group_size=16, weight_threshold=2048)
+    quantizer = cto.OpLinearQuantizerConfig(mode="linear_symmetric", dtype="int8", granularity="per_tensor", weight_threshold=0)
+    pruned = cto.prune_weights(model, cto.OptimizationConfig(pruner))
+    palettized = cto.palettize_weights(pruned, cto.OptimizationConfig(palettizer), joint_compression=True)
+    return cto.linear_quantize_weights(palettized, cto.OptimizationConfig(quantizer), joint_compression=True)
+
+
 def decompress(model: Any) -> Any:
     """Compressed weights as dense ones."""
     import coremltools.optimize.coreml as cto
@@ -75,6 +87,7 @@ JOBS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "kmeans": kmeans,
     "kmeans-groups": kmeans_groups,
     "magnitude": magnitude,
+    "joint": joint,
     "decompress": decompress,
 }
 
