@@ -147,8 +147,11 @@ def fit(low: Array, high: Array, levels: Grid) -> Affine:
     """The parameters that cover the values from `low` to `high` of each block, in the type of these two, whatever their shape.
 
     The range is widened to hold zero, so that zero is decoded as zero, and to both sides alike where the grid's zero point is fixed.
-    A block without any other value has the scale 1. Where the type is so coarse that the nearest scale would cut a step or more off
-    the range (subnormal ones), or so narrow that the outermost step would overflow (fp16 beyond 65,472 or so), the next one is taken.
+    A block without any other value has the scale 1. Scales are rounded to the nearest number of the type, save where that is 0, or where
+    it is so large that the outermost step would overflow (fp16 beyond 65,472 or so): then the next one is taken. (Among subnormal
+    numbers the nearest may cut the range by a third, and is still better than the next: the weight's own numbers are as coarse, so that
+    with the least scale all that are in reach are exact.) Zero points are those of the range itself, so that what a rounded scale cuts is
+    divided between its ends.
 
     Raises:
         NotFiniteError: an extreme is not finite.
@@ -163,15 +166,14 @@ def fit(low: Array, high: Array, levels: Grid) -> Affine:
         below = -above
     span = above - below
     steps = levels.highest - levels.lowest
+    exact = np.where(span == 0, 1.0, span / steps)
     with np.errstate(under="ignore"):
-        scale = (span / steps).astype(dtype)
-    scale = np.where(span > (steps + 1) * scale.astype(np.float64), np.nextafter(scale, dtype.type(np.inf)), scale)
+        scale = exact.astype(dtype)
+    scale = np.where(scale == 0, np.finfo(dtype).smallest_subnormal, scale)
     if levels.zero is not None:
         outermost = scale.astype(np.float64) * max(levels.highest - levels.zero, levels.zero - levels.lowest)
         scale = np.where(outermost >= overflow(dtype), np.nextafter(scale, dtype.type(0)), scale)
-    scale = np.where(span == 0, dtype.type(1), scale)
     if levels.zero is None:
-        exact = scale.astype(np.float64)
         zero = np.clip(np.rint(levels.lowest - below / exact), levels.lowest, levels.highest).astype(np.int16)
     else:
         zero = np.broadcast_to(np.int16(levels.zero), scale.shape)

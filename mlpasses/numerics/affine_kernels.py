@@ -79,12 +79,11 @@ def _fit_shared(low: Array, high: Array, lowest: Any, highest: Any, shared: Any,
         like = low[block]
         most = max(max(-np.float64(widened(low[block])), 0.0), np.float64(widened(high[block])))
         span = most + most
-        found = narrowed(span / steps, like)
+        found = narrowed(1.0 if span == 0 else span / steps, like)
         above = neighbour(found, 1, like)
-        found = above if span > (steps + 1) * np.float64(found) else found
+        found = above if found == 0 else found
         below = neighbour(found, -1, like)
-        found = below if np.float64(found) * outer >= limit else found
-        scale[block] = stored(np.float32(1) if span == 0 else found, like)
+        scale[block] = stored(below if np.float64(found) * outer >= limit else found, like)
 
 
 @compiled
@@ -96,12 +95,11 @@ def _fit_own(low: Array, high: Array, lowest: Any, highest: Any, scale: Array, z
         like = low[block]
         below = min(np.float64(widened(low[block])), 0.0)
         span = max(np.float64(widened(high[block])), 0.0) - below
-        found = narrowed(span / steps, like)
+        exact = 1.0 if span == 0 else span / steps
+        found = narrowed(exact, like)
         above = neighbour(found, 1, like)
-        found = above if span > (steps + 1) * np.float64(found) else found
-        found = np.float32(1) if span == 0 else found
-        scale[block] = stored(found, like)
-        zero[block] = np.int16(np.int32(min(max(np.rint(first - below / np.float64(found)), first), last)))
+        scale[block] = stored(above if found == 0 else found, like)
+        zero[block] = np.int16(np.int32(min(max(np.rint(first - below / exact), first), last)))
 
 
 @compiled
