@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from attrs import evolve, field, frozen
 
-from ir.opset import IOS18
+from ir.opset import IOS18, Opset
 from ir.tensors import AbstractTensor, Tensor
 from ir.types import UINT_BY_BITS
 from mlpasses.candidates import Candidate
@@ -66,7 +66,8 @@ class PalettizeWeights(WeightPass):
         layout = evolve(layout, widths=widths)
         job = PalettizeJob(candidate.name, tensor, layout, config)
         key = (tensor, layout, config)
-        proposal = Proposal(candidate, config, key, smaller[-1], job, partial(_finished, layout), remark=remark)
+        remarks = [each for each in (remark, _other_way(candidate, config, layout, needs)) if each]
+        proposal = Proposal(candidate, config, key, smaller[-1], job, partial(_finished, layout), remark="; ".join(remarks))
         if config.mode == "unique" and len(widths) == 1:
             return evolve(proposal, why="with more distinct values than a table has places it stays as it is")
         if len(widths) == 1:
@@ -79,6 +80,16 @@ class PalettizeWeights(WeightPass):
 
 def _finished(layout: Layout, tensors: Mapping[str, Tensor]) -> Form:
     return Form(Indexed(tensors["indices"], Floats(tensors["lut"]), layout.vector_axis), tensors.get("scale"))
+
+
+def _other_way(candidate: Candidate, config: Palettize, layout: Layout, opset: Opset) -> str:
+    """What the other way to have a scale for each channel would take."""
+    if config.per_channel_scale == "none" or layout.vector > 1:
+        return ""
+    other: Literal["folded", "chained"] = "chained" if config.per_channel_scale == "folded" else "folded"
+    tables = layout.channels if other == "folded" else layout.groups
+    form = _form(candidate.tensor, evolve(layout, tables=tables), layout.widths[-1], evolve(config, per_channel_scale=other))
+    return f"{other}, it would take {form.nbytes(opset):,} bytes"
 
 
 def _has_three_bits(candidate: Candidate, config: Palettize) -> bool:

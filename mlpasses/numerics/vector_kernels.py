@@ -120,8 +120,8 @@ def _weighted_nearest_of(size: int) -> Callable[..., None]:
     return _compiled(kernel)
 
 
-_NEAREST: Final = {size: _nearest_of(size) for size in (1, 2, 4, 8)}
-_WEIGHTED_NEAREST: Final = {size: _weighted_nearest_of(size) for size in (1, 2, 4, 8)}
+_NEAREST: Final = {size: _nearest_of(size) for size in (1, 2, 4, 8, 16)}
+_WEIGHTED_NEAREST: Final = {size: _weighted_nearest_of(size) for size in (1, 2, 4, 8, 16)}
 
 
 @_compiled

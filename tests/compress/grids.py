@@ -39,10 +39,10 @@ def points(configs: Iterable[Any]) -> list[Point]:
 
 
 def rows_of(
-    kind: type[WeightPass], grid: Sequence[Point], opset: Opset, dtype: DType, folder: Path, width: int = 1
+    kind: type[WeightPass], grid: Sequence[Point], opset: Opset, dtype: DType, folder: Path, width: int = 1, distinct: int | None = None
 ) -> Mapping[tuple[int, str], WeightRow]:
     """What became of each weight at each point: by the number of the point, and the weight's name in the zoo."""
-    program = zoo(opset, dtype, width, copies=len(grid))
+    program = zoo(opset, dtype, width, len(grid), distinct)
     before = str(program)
     rules = []
     for index, point in enumerate(grid):

@@ -69,17 +69,19 @@ def two_functions() -> Program:
     return Program([first, first.clone("second")], spec_version=9)
 
 
-def zoo(opset: Opset, dtype: DType = FP16, width: int = 1, copies: int = 1, seed: int = 0) -> Program:
+def zoo(
+    opset: Opset, dtype: DType = FP16, width: int = 1, copies: int | None = None, distinct: int | None = None, seed: int = 0
+) -> Program:
     """An op of every kind that has weights, in one function; `width` times as many channels.
 
     Weights are called `KINDS`; in several copies with the number of the copy in front, `c0_dense_weight`. They have 8 · `width` channels,
-    or a multiple of that. lstm, gru and rnn are fp32 below iOS17, which knows no other.
+    or a multiple of that, and normal numbers, or so many `distinct` ones. lstm, gru and rnn are fp32 below iOS17, which knows no other.
     """
     f = FunctionBuilder(inputs=_inputs(opset, dtype, width), opset=opset)
     rng = np.random.default_rng(seed)
     results: list[Op] = []
-    for copy in range(copies):
-        results += _Zoo(f, opset, dtype, width, rng, f"c{copy}_" if copies > 1 else "").ops()
+    for copy in range(copies or 1):
+        results += _Zoo(f, opset, dtype, width, rng, "" if copies is None else f"c{copy}_", distinct).ops()
     f.outputs(*(value for op in results for value in op.outputs))
     return build_program(f)
 
@@ -104,13 +106,17 @@ def _inputs(opset: Opset, dtype: DType, width: int) -> dict[str, TensorType]:
 class _Zoo:
     """One copy of the zoo, in the making."""
 
-    def __init__(self, f: FunctionBuilder, opset: Opset, dtype: DType, width: int, rng: np.random.Generator, prefix: str) -> None:
-        self.f, self.w, self.rng, self.prefix = f, 8 * width, rng, prefix
+    def __init__(
+        self, f: FunctionBuilder, opset: Opset, dtype: DType, width: int, rng: np.random.Generator, prefix: str, distinct: int | None
+    ) -> None:
+        self.f, self.w, self.rng, self.prefix, self.distinct = f, 8 * width, rng, prefix, distinct
         self.dtype = dtype.numpy
         self.recurrent = dtype.numpy if opset >= IOS17 else np.dtype(np.float32)
 
     def weight(self, *shape: int, dtype: Any = None) -> Array:
-        values: Array = (self.rng.standard_normal(shape) * 0.05).astype(dtype or self.dtype)
+        normal = self.rng.standard_normal(shape) * 0.05
+        drawn = normal if self.distinct is None else self.rng.integers(0, self.distinct, shape) * 0.01 - 0.03
+        values: Array = drawn.astype(dtype or self.dtype)
         return values
 
     def op(self, op_type: str, name: str, **operands: Any) -> Op:
@@ -207,8 +213,8 @@ def assert_decoded_alike(program: Program, path: Path, least: int = 1) -> None:
 def assert_planned(plan: Plan, rows: list[WeightRow], saved: Program) -> None:
     """Whether the sizes of a plan are those of the report and of the saved program: exactly, or in the range where numbers decide.
 
-    A weight that the plan would have compressed may have been left alone for its numbers: where its size was planned as a range, or for
-    NaN and infinite values.
+    A weight that the plan would have compressed may have been left alone for its numbers: where the plan says what its size depends on, or
+    for NaN and infinite values.
     """
     stored = {(weight.where, weight.name): weight for weight in saved.weights()}
     planned = {row.key: row for row in plan.rows}
@@ -216,7 +222,7 @@ def assert_planned(plan: Plan, rows: list[WeightRow], saved: Program) -> None:
     for row in rows:
         of_plan = planned[row.key]
         if row.skipped is not None:
-            assert of_plan.skipped == row.skipped or of_plan.least < of_plan.after, row
+            assert of_plan.skipped == row.skipped or of_plan.why or "NaN" in row.skipped, row
             continue
         assert of_plan.skipped is None, row
         assert of_plan.scheme == row.scheme

@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 ENGINES = {"numpy": NUMPY, "numba": NUMBA}
 engines = pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
 dtypes = pytest.mark.parametrize("dtype", [np.float16, np.float32])
-sizes = pytest.mark.parametrize("size", [2, 4, 8])
+sizes = pytest.mark.parametrize("size", [2, 4, 8, 16])
 
 
 @pytest.fixture(scope="module", autouse=True)
