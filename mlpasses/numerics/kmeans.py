@@ -42,6 +42,7 @@ STEPS: Final = 64
 """So many windows in a row are tried at most. Some five are usual."""
 REACH: Final = 4
 """At first, clusters of bins are this many times as wide as the mean at most."""
+FAR: Final = 16.0
 THIRD: Final = 1 / 3
 CUBE_ROOT: Final = 0x2A9F8A7BE393B600
 """What a third of the bits of a float64 lacks to be those of its cube root."""
@@ -107,15 +108,18 @@ def bins(sums: Sums, count: int) -> Integers:
     """The edges `[count + 1]`, ascending from 0 to n, of bins that are narrow where means of clusters are dense.
 
     Those of many clusters have the density f^(1/3) (Panter and Dite, 1951): the measure between neighbours is ∛((wᵢ + wᵢ₊₁)(xᵢ₊₁ - xᵢ)²).
-    A single gap counts two bins of the whole at most, or a few far values would leave few bins to the rest. Where there are no more
-    values than bins, each has its own.
+    A single gap counts two bins of the whole at most, or a few far values would leave few bins to the rest. So that they do not raise that
+    bound either, the whole is first taken of gaps of up to sixteen bins of (mean √measure)², which they hardly touch. Where there are no
+    more values than bins, each has its own.
     """
     n = len(sums.values)
     if n <= count:
         return np.arange(n + 1)
     gaps = np.diff(sums.values)
     measure = _cube_root((sums.total[2:] - sums.total[:-2]) * gaps * gaps)
-    reached = np.concatenate(([0.0], np.cumsum(np.minimum(measure, np.cumsum(measure)[-1] * 2 / count))))
+    bound = np.square(np.cumsum(np.sqrt(measure))[-1]) / len(measure) * FAR / count
+    bound = np.minimum(np.cumsum(np.minimum(measure, bound))[-1] * 2 / count, bound)
+    reached = np.concatenate(([0.0], np.cumsum(np.minimum(measure, bound))))
     inner = np.arange(1, count)
     found = np.searchsorted(reached, reached[-1] * inner / count)
     found = np.maximum(np.maximum.accumulate(found - inner), 0) + inner
@@ -167,13 +171,14 @@ def near(values: Floats, weights: Floats, starts: Integers, places: int) -> Floa
 def _best_of_bins(total: Floats, moment: Floats, places: int) -> Integers:
     """The cuts of the best clustering of m bins: D₁(t) = gain(0, t), Dⱼ(t) = max over s < t of Dⱼ₋₁(s) + gain(s, t).
 
-    Clusters are as wide as a band only; where one takes all of it, the band is doubled.
+    Clusters are as wide as a band only. Where two neighbours together are wider, they might have been one, so the band is doubled.
     """
     m = len(total) - 1
     band = -(-REACH * m // places)
     while True:
         where = _best_in_band(total, moment, places, min(band, m))
-        if band >= m or np.diff(where, prepend=0, append=m).max() < band:
+        edges = np.concatenate(([0], where, [m]))
+        if band >= m or (edges[2:] - edges[:-2]).max() < band:
             return where
         band = 2 * band
 

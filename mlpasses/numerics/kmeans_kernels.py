@@ -12,7 +12,7 @@ import numba
 import numpy as np
 
 from mlpasses.numerics import lagrange
-from mlpasses.numerics.kmeans import BINS, CUBE_ROOT, REACH, STEPS, THIRD, WINDOW, Floats, Integers, Solver
+from mlpasses.numerics.kmeans import BINS, CUBE_ROOT, FAR, REACH, STEPS, THIRD, WINDOW, Floats, Integers, Solver
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -68,13 +68,17 @@ def _bins(n: int, x: Floats, total: Floats, cubes: Floats, roots: Floats, edges:
         roots[index] = (2 * roots[index] + cubes[index] / (roots[index] * roots[index])) * THIRD
     sum_ = 0.0
     for index in range(n - 1):
-        sum_ += roots[index]
-    most = sum_ * 2 / BINS
+        sum_ += np.sqrt(roots[index])
+    bound = sum_ * sum_ / (n - 1) * FAR / BINS
+    sum_ = 0.0
+    for index in range(n - 1):
+        sum_ += min(roots[index], bound)
+    bound = min(sum_ * 2 / BINS, bound)
     reached = cubes
     sum_ = 0.0
     reached[0] = 0.0
     for index in range(n - 1):
-        sum_ += min(roots[index], most)
+        sum_ += min(roots[index], bound)
         reached[index + 1] = sum_
     edges[0], edges[BINS] = 0, n
     at = 0
@@ -105,16 +109,17 @@ def _best_of_bins(total: Floats, moment: Floats, m: int, places: int, gains: Flo
                     most = max(max(base_0 + gains[s, t], base_1 + gains[s + 1, t]), max(base_2 + gains[s + 2, t], base_3 + gains[s + 3, t]))
                     best[place, t] = max(best[place, t], most)
         widest = 0
-        to = m
+        after, to = m, m
         for place in range(places - 2, -1, -1):
             most, at = -np.inf, 0
             for s in range(to):
                 if best[place, s] + gains[s, to] > most:
                     most, at = best[place, s] + gains[s, to], s
             chosen[place] = at
-            widest = max(widest, to - at)
-            to = at
-        if max(widest, to) < band or band >= m:
+            if place < places - 2:
+                widest = max(widest, after - at)
+            after, to = to, at
+        if max(widest, after) < band or band >= m:
             return
         band = 2 * band
 
