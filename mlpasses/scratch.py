@@ -65,6 +65,13 @@ class Store:
             end += 0 if small else (size + ALIGNMENT - 1) & -ALIGNMENT
         return end
 
+    def portion(self, slots: range) -> Store:
+        """A store of some slots of this one, which are numbered from 0 there: what a worker that writes to no others needs to know."""
+        part = Store(())
+        part._memory, part._starts = self._memory[slots.start : slots.stop], self._starts[slots.start : slots.stop]
+        part._file = self._file
+        return part
+
     def write(self, slot: int, position: int, data: memoryview) -> None:
         """Writes bytes into a slot. Safe from several threads, as long as no two write to one place.
 

@@ -136,3 +136,24 @@ def test_results_are_not_held_in_private_memory(tmp_path: Path) -> None:
         store.write(0, start, piece)
     assert not store.tensor(0, UINT8, (64 << 20,)).numpy().any()
     assert resident("RssAnon") - before < 8 << 20
+
+
+def test_a_portion_writes_to_its_own_slots(tmp_path: Path) -> None:
+    store = Store([3, KEPT, KEPT, 4], tmp_path)
+    part = store.portion(range(2, 4))
+    part.write(0, 5, view(b"abc"))
+    part.write(1, 1, view(b"de"))
+    assert bytes(store.tensor(2, UINT8, (KEPT,)).payload()[4:9]) == b"\0abc\0"
+    assert bytes(store.tensor(3, UINT8, (4,)).payload()) == b"\0de\0"
+
+
+def test_a_portion_pickles_small_however_large_the_store(tmp_path: Path) -> None:
+    store = Store.shared([KEPT] * 10_000, tmp_path)
+    assert len(pickle.dumps(store.portion(range(5_000, 5_003)))) < 500
+
+
+def test_what_another_process_writes_to_a_shared_store_is_there(tmp_path: Path) -> None:
+    store = Store.shared([3, KEPT], tmp_path)
+    copy = pickle.loads(pickle.dumps(store.portion(range(1))))
+    copy.write(0, 0, view(b"abc"))
+    assert bytes(store.tensor(0, UINT8, (3,)).payload()) == b"abc"

@@ -7,12 +7,11 @@ and answers with their types and shapes, so what comes back pickles small as wel
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from attrs import Factory, field, frozen
+from attrs import frozen
 
 from ir.tensors import Tensor
 from ir.types import DType
@@ -124,9 +123,11 @@ def measure_named(name: EngineName) -> Between:
 
 @frozen(eq=False)
 class _Task:
+    """A job with its places in the store, and no others: what is sent to a worker does not grow with the number of weights."""
+
     job: Job
     engine: EngineName
-    slots: Mapping[str, int] = field(default=Factory(dict))
+    out: Writer
 
     def size(self) -> int:
         return self.job.nbytes
@@ -147,40 +148,42 @@ def run_jobs(title: str, jobs: Sequence[Job], cx: Context) -> list[Done | Declin
         ConfigError: the scratch folder has too little space, or the executor cannot be sent a job.
     """
     engine: EngineName = "numba" if sum(job.effort for job in jobs) >= COMPILED_FROM else "numpy"
-    sizes: list[int] = []
-    tasks: list[_Task] = []
-    for job in jobs:
-        wanted = job.sizes()
-        tasks.append(_Task(job, engine, {part: len(sizes) + index for index, part in enumerate(wanted)}))
-        sizes += wanted.values()
+    wanted = [job.sizes() for job in jobs]
+    sizes = [size for parts in wanted for size in parts.values()]
     store = Store(sizes, cx.scratch) if cx.executor is None else Store.shared(sizes, cx.scratch)
+    tasks = []
+    first = 0
+    for job, parts in zip(jobs, wanted, strict=True):
+        places = {part: index for index, part in enumerate(parts)}
+        tasks.append(_Task(job, engine, Writer(store.portion(range(first, first + len(parts))), places)))
+        first += len(parts)
     cx.progress.start(title, sum(map(_Task.size, tasks)))
-    work = partial(_run, store=store)
 
     def done(task: _Task) -> None:
         cx.progress.advance(task.size(), task.job.name)
 
     try:
         if cx.executor is None:
-            outcomes = run_tasks(work, tasks, size=_Task.size, workers=cx.workers, done=done)
+            outcomes = run_tasks(_run, tasks, size=_Task.size, workers=cx.workers, done=done)
         else:
-            outcomes = submit_tasks(work, tasks, cx.executor, size=_Task.size, done=done)
+            outcomes = submit_tasks(_run, tasks, cx.executor, size=_Task.size, done=done)
     except BaseException:
         store.discard()
         raise
     cx.progress.finish()
-    return [_done(task, outcome, store) for task, outcome in zip(tasks, outcomes, strict=True)]
+    return [_done(task, outcome) for task, outcome in zip(tasks, outcomes, strict=True)]
 
 
-def _run(task: _Task, store: Store) -> Outcome:
+def _run(task: _Task) -> Outcome:
     try:
-        return task.job.run(task.engine, Writer(store, task.slots))
+        return task.job.run(task.engine, task.out)
     except NotFiniteError as error:
         return Declined(str(error), nonfinite=True)
 
 
-def _done(task: _Task, outcome: Outcome, store: Store) -> Done | Declined:
+def _done(task: _Task, outcome: Outcome) -> Done | Declined:
     if isinstance(outcome, Declined):
         return outcome
-    tensors = {name: store.tensor(task.slots[name], part.dtype, part.shape) for name, part in outcome.parts.items()}
+    store, slots = task.out.store, task.out.slots
+    tensors = {name: store.tensor(slots[name], part.dtype, part.shape) for name, part in outcome.parts.items()}
     return Done(tensors, outcome)
