@@ -7,7 +7,7 @@ be shared freely: between attributes, operands, and clones of a program.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,8 @@ from ir.types import BOOL, FP32, INT32, STRING, DictionaryType, Dim, DType, List
 Data: TypeAlias = "Tensor | tuple[Const, ...] | tuple[tuple[Const, Const], ...]"
 Python: TypeAlias = "str | bool | int | float | Sequence[Any] | npt.NDArray[Any] | np.generic"
 
+
+_PYTHON: Final = (str, bool, int, float, list, tuple, np.ndarray, np.generic)
 
 UNREAD: Final = object()
 """In place of a scalar that nobody has asked for yet."""
@@ -54,7 +56,7 @@ class Const:
         Raises:
             TypeError: MIL has no element type for the value.
         """
-        if isinstance(value, Tensor):
+        if _is_tensor(value):
             return Const(TensorType(value.dtype, value.shape), value)
         kind = dtype if dtype is not None else _dtype_of_python(value)
         if kind is STRING:
@@ -156,6 +158,11 @@ class Const:
         from ir.text import print_const  # the printer knows literals, literals do not know the printer
 
         return print_const(self)
+
+
+def _is_tensor(value: object) -> TypeGuard[Tensor]:
+    """`isinstance(value, Tensor)`, which of a protocol takes 20 µs under Python 3.11."""
+    return not isinstance(value, _PYTHON) and hasattr(value, "payload") and hasattr(value, "write_to")
 
 
 def _dtype_of_python(value: Any) -> DType:

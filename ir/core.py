@@ -110,7 +110,10 @@ class Value:
     @property
     def is_output(self) -> bool:
         """Whether some block returns the value."""
-        return any(isinstance(key[0], Block) for key in self._uses)
+        for user, _, _ in self._uses:
+            if isinstance(user, Block):
+                return True
+        return False
 
     def rename(self, name: str) -> None:
         """Gives the value another name.
@@ -1144,35 +1147,57 @@ def _nested_blocks(block: Block) -> Iterator[Block]:
 def _clone_block(block: Block, mapping: dict[Value, Value]) -> Block:
     """A copy of `block` in which `mapping` stands for what is defined outside; the values defined inside are added to it."""
     outside: dict[Value, None] = {}
-
-    def stand_in(value: Value) -> Value:
-        copy = mapping.get(value)
-        if copy is None:
-            outside[value] = None
-            return value
-        return copy
-
     outermost = _empty_copy(block, mapping)
     copies = [(block, outermost)]
     for original, copy in copies:  # grows: blocks are filled after those that they are nested in, whose values they may use
         at = original._first
         while at is not None:
-            blocks = [_empty_copy(inner, mapping) for inner in at._blocks]
-            if blocks:
-                copies.extend(zip(at._blocks, blocks, strict=True))
-            operands = {
-                parameter: tuple([stand_in(v) if v.__class__ is Value else v for v in held]) for parameter, held in at._operands.items()
-            }
-            op = Op(at._op_type, operands, [(v._name, v._type) for v in at._outputs], at._attributes, blocks)
-            op.origin = at.origin
-            mapping.update(zip(at._outputs, op._outputs, strict=True))
-            copy.append(op)
+            blocks = tuple([_empty_copy(inner, mapping) for inner in at._blocks]) if at._blocks else ()
+            copies.extend(zip(at._blocks, blocks, strict=True))
+            copy._link(_clone_op(at, blocks, mapping, outside), copy._last, None)  # its names are free, since they were in the original
             at = at._next
-        copy.set_outputs([stand_in(v) for v in original._outputs])
+        copy.set_outputs([_stand_in(v, mapping, outside) for v in original._outputs])
     used_too_early = [v for v in outside if v in mapping]
     if used_too_early:
         _redirect_uses(used_too_early, mapping, {copy for _, copy in copies})
     return outermost
+
+
+def _clone_op(original: Op, blocks: tuple[Block, ...], mapping: dict[Value, Value], outside: dict[Value, None]) -> Op:
+    """A detached copy around `blocks`, its outputs added to `mapping`. As `Op(…)`, without what there is nothing to check of a copy."""
+    op = Op.__new__(Op)
+    op._op_type = original._op_type
+    op._attributes = original._attributes.copy()
+    op._blocks = blocks
+    for block in blocks:
+        block._parent = op
+    operands = op._operands = original._operands.copy()
+    for parameter, held in operands.items():
+        if len(held) == 1 and held[0].__class__ is not Value:
+            continue  # a literal, which is shared
+        copied = tuple([_stand_in(v, mapping, outside) if v.__class__ is Value else v for v in held])
+        operands[parameter] = copied
+        for index, operand in enumerate(copied):
+            if operand.__class__ is Value:
+                operand._uses[(op, parameter, index)] = None
+    outputs = []
+    for value in original._outputs:
+        copy = mapping[value] = Value(value._name, value._type, op)
+        outputs.append(copy)
+    op._outputs = tuple(outputs)
+    op._block = op._prev = op._next = None
+    op._order = 0
+    op.origin = original.origin
+    return op
+
+
+def _stand_in(value: Value, mapping: Mapping[Value, Value], outside: dict[Value, None]) -> Value:
+    """The copy of a value; the value itself where there is none, which is noted in `outside`."""
+    copy = mapping.get(value)
+    if copy is None:
+        outside[value] = None
+        return value
+    return copy
 
 
 def _empty_copy(block: Block, mapping: dict[Value, Value]) -> Block:

@@ -229,13 +229,14 @@ def placed_ops(program: Program) -> Iterator[tuple[str, str, Op]]:
                 pending = [(iter(block), outermost)]
                 while pending:
                     ops, where = pending[-1]
-                    op = next(ops, None)
-                    if op is None:
+                    for op in ops:
+                        yield function.name, where, op
+                        if op.blocks:  # they come first; this block goes on behind them
+                            inner = [(iter(nested), f"{where}/{op.name}[{index}]") for index, nested in enumerate(op.blocks)]
+                            pending += reversed(inner)
+                            break
+                    else:
                         pending.pop()
-                        continue
-                    yield function.name, where, op
-                    inner = [(iter(nested), f"{where}/{op.name}[{index}]") for index, nested in enumerate(op.blocks)]
-                    pending += reversed(inner)
 
 
 def _stages(program: Program, prefix: str) -> Iterator[tuple[str, Program]]:

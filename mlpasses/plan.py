@@ -10,10 +10,12 @@ from typing import Any, Final
 
 from attrs import asdict, define, evolve, field, frozen
 
+from ir.collector import collector_paused
 from ir.const import Const
 from ir.core import Program
 from ir.diagnostics import AbstractError, MLPassesError
 from ir.tensors import AbstractTensor, Tensor
+from ir.types import Type
 from mlpasses.context import Context
 from mlpasses.contract import lacking
 from mlpasses.errors import ConfigError
@@ -90,38 +92,42 @@ def make_plan(program: Program, pipeline: Pass, *, exact: bool = False) -> Plan:
     if exact:
         return _exact(program, pipeline)
     skipped: dict[int, Note] = {}
-    while True:
-        planning = _Planning(weight_free(program), frozenset(skipped))
-        try:
-            planning.step(pipeline)
-        except _Unplannable as error:
-            skipped[error.number] = error.note
-            continue
-        planning.plan.unplanned += skipped.values()
-        return planning.plan
+    with collector_paused():  # two full collections less: a third of the time for 50,000 ops
+        while True:
+            planning = _Planning(weight_free(program), frozenset(skipped))
+            try:
+                planning.step(pipeline)
+            except _Unplannable as error:
+                skipped[error.number] = error.note
+                continue
+            planning.plan.unplanned += skipped.values()
+            return planning.plan
 
 
 def weight_free(program: Program) -> Program:
     """A clone in which abstract tensors stand for weights; what was one tensor stays one."""
     copy = program.clone()
     abstract: dict[int, AbstractTensor] = {}
+    weights: dict[Type, bool] = {}
+
+    def is_weight(const: Const) -> bool:
+        known = weights.get(const.type)
+        if known is None:
+            known = weights[const.type] = not isinstance(const.data, tuple) and _is_weight(const.data)
+        return known
 
     def freed(const: Const) -> Const:
-        data = const.data
-        if isinstance(data, tuple) or not _is_weight(data):
-            return const
+        data = const.tensor
         return Const(const.type, abstract.setdefault(id(data), AbstractTensor(data.dtype, data.shape)), const.doc)
 
     for block in copy.blocks():
         for op in block:
             for name, const in op.attributes.items():
-                new = freed(const)
-                if new is not const:
-                    op.set_attribute(name, new)
+                if is_weight(const):
+                    op.set_attribute(name, freed(const))
             for parameter, held in op.operands.items():
-                operands = [freed(operand) if isinstance(operand, Const) else operand for operand in held]
-                if any(a is not b for a, b in zip(operands, held, strict=True)):
-                    op.set(parameter, *operands)
+                if any(isinstance(operand, Const) and is_weight(operand) for operand in held):
+                    op.set(parameter, *(freed(each) if isinstance(each, Const) and is_weight(each) else each for each in held))
     return copy
 
 

@@ -47,7 +47,9 @@ class DeduplicateConsts(ProgramPass):
 
 def _group(op: Op) -> Hashable | None:
     """The type of a constant: one that is alone in its type is not looked at."""
-    return op.outputs[0].type if op.op_type == "const" and not op.operands and len(op.outputs) == 1 else None
+    if op.op_type != "const":
+        return None
+    return op.outputs[0].type if not op.operands and len(op.outputs) == 1 else None
 
 
 def _key(op: Op, literals: Literals) -> Hashable:

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 from ir.const import Const
 from ir.core import Block, Op, Value
 from mlpasses.context import Context
+from mlpasses.rewrite.match import users_of
 from mlpasses.rewrite.visibility import is_hidden_from_users
 
 NAME: Final = "name"
@@ -120,7 +121,9 @@ def _can_stand_for(first: Op, op: Op) -> bool:
 def _merge(first: Op, op: Op, cx: Context) -> None:
     taken = [(kept, gone.name) for kept, gone in zip(first.outputs, op.outputs, strict=True) if gone.is_output]
     for kept, gone in zip(first.outputs, op.outputs, strict=True):
-        cx.touched.update((user, None) for user in gone.users)
+        for user in users_of(gone):
+            if isinstance(user, Op):
+                cx.touched[user] = None
         gone.replace_uses(kept)
     op.erase()
     for kept, name in taken:

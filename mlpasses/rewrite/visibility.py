@@ -16,8 +16,16 @@ def returned_by(value: Value) -> Function | None:
 
 def is_hidden_from_users(value: Value, name: str, used: Value) -> bool:
     """Whether some block that uses `used` would find another value than `value` by that name. O(uses · depth)."""
-    blocks = dict.fromkeys(user.block if isinstance(user, Op) else user for user in users_of(used))
-    return any(is_hidden(value, name, block) for block in blocks if block is not None)
+    owner = value.owner
+    home = owner.block if isinstance(owner, Op) else owner
+    seen: set[Block] = set()
+    for user in users_of(used):
+        block = user.block if isinstance(user, Op) else user
+        if block is not None and block is not home and block not in seen:  # most values are used where they are defined
+            seen.add(block)
+            if is_hidden(value, name, block):
+                return True
+    return False
 
 
 def is_hidden(value: Value, name: str, block: Block) -> bool:
