@@ -72,7 +72,7 @@ def _masked(op: Op) -> Form:
 
 def _behind(form: Form, op: Op) -> Form:
     """A form with the scale of an op behind it."""
-    if form.scale is not None or not isinstance(form.values, Indexed) or isinstance(form.values.entries, Scaled):
+    if form.scale is not None or not isinstance(form.values, Indexed):
         raise UnreadableError(f"{op.op_type} {op.name} scales what has a scale")
     return evolve(form, scale=_tensor(_operand(op, "scale")), offset=_optional(op, "offset"))
 
@@ -123,7 +123,7 @@ def _operand(op: Op, parameter: str) -> Operand:
 
 
 def _source(op: Op, parameter: str) -> Op:
-    """The constexpr op that yields an operand, for nobody else: what is to be made anew may not be used elsewhere."""
+    """The op that yields an operand."""
     operand = _operand(op, parameter)
     source = operand.op if isinstance(operand, Value) else None
     if source is None:

@@ -46,14 +46,18 @@ def ordered(order: Order) -> str:
     """An order as the name of a test has it."""
     return "-".join(order)
 
+HALF: Final = Magnitude(0.5)
+ONE_SCALE: Final = Quantize(granularity="per-tensor")
+ONE_TABLE: Final = Palettize(4)
+
 
 @frozen
 class Setting:
     """A config for each of the schemes, and the weights of a zoo that they are for."""
 
-    prune: Any = Magnitude(0.5)
-    quantize: Any = Quantize(granularity="per-tensor")
-    palettize: Any = Palettize(4)
+    prune: Any = HALF
+    quantize: Any = ONE_SCALE
+    palettize: Any = ONE_TABLE
     kinds: tuple[str, ...] = field(default=KINDS, kw_only=True)
 
     def config(self, scheme: Scheme) -> Any:
@@ -104,7 +108,7 @@ def outcome_of(order: Order, settings: Sequence[Setting], opset: Opset, folder: 
 
 
 def assert_steps_planned(plan: Plan, result: Result, saved: Program, wanted: Iterable[str]) -> None:
-    """Whether each pass did to these weights what was planned of it, in the bytes that were planned; and whether they lie in the file so."""
+    """Whether each pass did to these weights what was planned, in the bytes that were planned; and whether they lie in the file so."""
     planned = {(row.pass_name, *row.key): row for row in plan.rows}
     stored = {weight.name: weight.nbytes for weight in saved.weights()}
     last: dict[str, int] = {}

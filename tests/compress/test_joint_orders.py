@@ -1,4 +1,4 @@
-"""Every pair of the schemes and all three, in every order, on an op of every kind: as coremltools reads it, in the bytes that were planned."""
+"""Every pair of the schemes and all three, in every order, on an op of every kind: as coremltools reads it, in the planned bytes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from typing import Final
 
 import pytest
 
-from ir.opset import IOS17, IOS18, IOS26, Opset
+from ir.opset import IOS18, IOS26, Opset
 from ir.tensors import Array
 from ir.types import FP16, FP32, DType
 from mlpasses.config import NM, Magnitude, Palettize, Quantize, Threshold
-from mlpasses.errors import ConfigError
-from mlpasses.manager import run
-from tests.compress.joints import PAIRS, TRIPLES, Order, Setting, ordered, outcome_of, pipeline
-from tests.compress.models import zoo
+from tests.compress.joints import PAIRS, TRIPLES, Order, Setting, ordered, outcome_of
 from tests.corpus import full
 
 ORDERS: Final = [*PAIRS, *TRIPLES]
