@@ -110,10 +110,7 @@ class Value:
     @property
     def is_output(self) -> bool:
         """Whether some block returns the value."""
-        for user, _, _ in self._uses:
-            if isinstance(user, Block):
-                return True
-        return False
+        return any(isinstance(user, Block) for user, _, _ in self._uses)
 
     def rename(self, name: str) -> None:
         """Gives the value another name.

@@ -57,6 +57,11 @@ class Problem:
     fix: str | None = None
 
 
+@frozen
+class IllegalName(Problem):
+    """A value has a name that no file can hold. Nothing depends on it but what is called by it: another name mends it."""
+
+
 class InvalidProgramError(MLPassesError):
     """A program breaks an invariant. `problems` holds all that were found, not only the first."""
 

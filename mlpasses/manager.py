@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from ir.core import Program
-from ir.diagnostics import MLPassesError
-from ir.verify import structure
+from ir.diagnostics import IllegalName, MLPassesError
+from ir.verify import raise_problems, structure
 from mlpasses.context import Context, Frame, Progress, Silent
 from mlpasses.contract import lacking
 from mlpasses.errors import ConfigError, PassError
@@ -68,20 +68,26 @@ def run(
     at the same paths.
 
     Raises:
-        InvalidProgramError: the program handed in is not valid.
+        InvalidProgramError: the program handed in is not valid. Names that no file can hold are no hindrance: a pass may mend them.
         PassError: a pass failed or left an invalid program. The cause is chained; nothing is left behind.
         ConfigError: a function is written for an older opset than a pass needs, or a pass refused its configuration.
         MLPassesError: a pass refused the program, with the reason.
     """
     if not isinstance(pipeline, Pass):
         pipeline = Pipeline(pipeline)  # which says what is wrong with it
-    structure.verify(program)
+    faults = structure.problems(program)
+    raise_problems([fault for fault in faults if not isinstance(fault, IllegalName)])
     context = Context(progress=progress or Silent(), scratch=None if scratch is None else Path(scratch), executor=executor)
     if workers is not None:
         context.workers = max(1, workers)
     report = Report(weights=context.weights, notes=context.notes, ops=context.ops)
     runner = _Runner(program.clone(), context, report, (*instruments, Verification(program), Timing(report)))
     runner.step(pipeline)
+    if faults:
+        context.begin("")
+        for fault in structure.problems(runner.program):
+            left = f"{fault.message}, as it was handed in: it cannot be saved, and SanitizeNames gives it another name"
+            context.note("the program", left)
     return Result(runner.program, report, pipeline)
 
 

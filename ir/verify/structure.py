@@ -13,7 +13,7 @@ from typing import Final
 
 from ir.const import Const
 from ir.core import OUTPUTS, Block, Function, Op, Program, Value
-from ir.diagnostics import Problem
+from ir.diagnostics import IllegalName, Problem
 from ir.verify import raise_problems
 
 IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_@]*")
@@ -36,8 +36,9 @@ def problems(root: Program | Function | Block) -> list[Problem]:
     """
     found: list[Problem] = []
     if isinstance(root, Program):
-        for program in root.programs():
-            _check_program(program, found)
+        found += problems_around(root)
+        for function in root.all_functions():
+            _check_function(function, found)
     elif isinstance(root, Function):
         _check_function(root, found)
     else:
@@ -47,14 +48,17 @@ def problems(root: Program | Function | Block) -> list[Problem]:
     return found
 
 
-def _check_program(program: Program, found: list[Problem]) -> None:
-    _check_identifiers(program.attributes, "attribute", None, found)
-    for name, function in program._functions.items():
-        if function._name != name:
-            found.append(Problem(f"function {function._name} is listed under the name {name}", function))
-        if function._program is not program:
-            found.append(Problem(f"function {name} is listed in a program that it does not belong to", function))
-        _check_function(function, found)
+def problems_around(root: Program) -> list[Problem]:
+    """All that is wrong with a program beside what is wrong inside of its functions."""
+    found: list[Problem] = []
+    for program in root.programs():
+        _check_identifiers(program.attributes, "attribute", None, found)
+        for name, function in program._functions.items():
+            if function._name != name:
+                found.append(Problem(f"function {function._name} is listed under the name {name}", function))
+            if function._program is not program:
+                found.append(Problem(f"function {name} is listed in a program that it does not belong to", function))
+    return found
 
 
 def _check_function(function: Function, found: list[Problem]) -> None:
@@ -184,7 +188,7 @@ class _Checker:
         if not (all(map(str.isidentifier, frame.defined)) and all(map(str.isascii, frame.defined))):
             for name, value in frame.defined.items():
                 if not IDENTIFIER.fullmatch(name):
-                    self.report(f"value name {name!r} is no identifier", value, _IDENTIFIER_FIX)
+                    self.found.append(IllegalName(f"value name {name!r} is no identifier", value, _IDENTIFIER_FIX))
 
     def _scan(self, frame: _Frame) -> Op | None:
         """Checks op after op, up to the next with nested blocks, which it answers with. Local names throughout: this is the hot loop."""
@@ -327,7 +331,8 @@ _IDENTIFIER_FIX: Final = "use letters, digits, _ and @, and do not start with a 
 def _check_identifiers(names: Iterable[str], kind: str, where: Function | None, found: list[Problem]) -> None:
     for name in names:
         if not IDENTIFIER.fullmatch(name):
-            found.append(Problem(f"{kind} name {name!r} is no identifier", where, _IDENTIFIER_FIX))
+            make = IllegalName if kind == "input" else Problem
+            found.append(make(f"{kind} name {name!r} is no identifier", where, _IDENTIFIER_FIX))
 
 
 def _values_around(block: Block) -> dict[str, Value]:

@@ -111,9 +111,11 @@ def _can_stand_for(first: Op, op: Op) -> bool:
         if not gone.is_output:
             if is_hidden_from_users(kept, kept.name, gone):
                 return False
-        elif first.block is not op.block or kept.is_output:
-            return False
-        elif is_hidden_from_users(kept, gone.name, gone) or is_hidden_from_users(kept, gone.name, kept):
+        elif (
+            first.block is not op.block
+            or kept.is_output
+            or any(is_hidden_from_users(kept, gone.name, used) for used in (gone, kept))
+        ):
             return False
     return True
 

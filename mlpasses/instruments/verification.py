@@ -25,6 +25,7 @@ class Verification(Instrument):
     def __init__(self, original: Program) -> None:
         self._original = original
         self._before: list[Problem] | None = None
+        self._names: list[Problem] | None = None
         self._signatures: Signatures = {}
 
     def before(self, each: Pass, program: Program, context: Context) -> None:
@@ -34,7 +35,7 @@ class Verification(Instrument):
         if not changes:
             return
         try:
-            structure.verify(program)
+            raise_problems(new_problems(_structural(program, context), self._illegal_names()))
             found = specification.problems(op for op in context.touched if op.block is not None)
             if found:
                 self._judge(found, context)
@@ -45,6 +46,12 @@ class Verification(Instrument):
             kept = " and ".join(sorted(word.value for word in each.kept()))
             raise PassError(f"pass {each.name} says that it preserves {kept} (`preserves`), but {'; '.join(changed)}")
 
+    def _illegal_names(self) -> list[Problem]:
+        """The names that the program was handed in with and that no file can hold, which is no pass' doing; its only structural faults."""
+        if self._names is None:
+            self._names = structure.problems(self._original)
+        return self._names
+
     def _judge(self, found: list[Problem], context: Context) -> None:
         """Raises for those that are new. The original is looked at here, where it matters: most programs never come this far."""
         if self._before is None:
@@ -53,3 +60,9 @@ class Verification(Instrument):
         raise_problems(new)
         for problem in found:
             context.note("the program", f"it was handed in with this fault: {problem.message}")
+
+
+def _structural(program: Program, context: Context) -> list[Problem]:
+    """What is wrong with the structure. Functions in which nothing changed since the last look are not looked at again."""
+    inside = [problem for function in program.all_functions() for problem in context.analysis(structure.problems, function)]
+    return [*structure.problems_around(program), *inside]
