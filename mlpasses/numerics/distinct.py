@@ -81,9 +81,9 @@ def collect(weight: Array, importance: Array | None, collector: Collector) -> Di
         if outer * inner <= collector.chunk:
             return collector.sort(weight.transpose(1, 0, 2).reshape(groups, outer * inner))
         return _joined([_counted(weight[:, group : group + 1], collector) for group in range(groups)])
-    return _joined([
-        _merged(weight[:, group : group + 1], None if importance is None else importance[:, group : group + 1]) for group in range(groups)
-    ])
+    return _joined(
+        [_merged(weight[:, group : group + 1], None if importance is None else importance[:, group : group + 1]) for group in range(groups)]
+    )
 
 
 def _joined(parts: list[tuple[Doubles, Doubles, Doubles]]) -> Distinct:

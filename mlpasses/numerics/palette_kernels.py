@@ -162,4 +162,4 @@ def assign_singles(piece: Array, entries: Array, limits: Array, out: Array) -> L
     return Loss(float(sums[0]), float(sums[1]), float(sums[2]))
 
 
-NUMBA: Final = Engine(Collector(sort, tally, 1 << 20), SOLVER, measure, assign_halves, assign_singles)
+NUMBA: Final = Engine(Collector(sort, tally, 1 << 19), SOLVER, measure, assign_halves, assign_singles)

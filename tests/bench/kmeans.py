@@ -69,16 +69,17 @@ def squared_error(values: Floats, weights: Floats, entries: Floats) -> float:
     return float((weights * np.square(values - entries[codes])).sum())
 
 
-def _timed(work: Callable[[], Floats]) -> tuple[Floats, float]:
+def _timed(work: Callable[[Floats, Floats, int, Solver], Floats], values: Floats, weights: Floats, places: int, solver: Solver) -> Floats:
+    """The result, with the milliseconds it took as the last number."""
     least = np.inf
     for _ in range(3):
         start = time.thread_time()
-        found = work()
+        found = work(values, weights, places, solver)
         least = min(least, time.thread_time() - start)
-    return found, least * 1e3
+    return np.append(found, least * 1e3)
 
 
-def _near(solver: Solver, values: Floats, weights: Floats, places: int) -> Floats:
+def _near(values: Floats, weights: Floats, places: int, solver: Solver) -> Floats:
     found: Floats = solver.near(values, weights, np.array([0, len(values)]), places)[0]
     return found
 
@@ -86,7 +87,8 @@ def _near(solver: Solver, values: Floats, weights: Floats, places: int) -> Float
 def main(groups: int) -> None:
     from mlpasses.numerics.kmeans_kernels import NUMBA
 
-    print(f"{'distribution':14} {'elements':>8} {'values':>6} {'k':>4} {'best':>9} {'worst ratio':>12} {'ms near':>8} {'NumPy':>7} {'exact':>7}")
+    header = ("distribution", "elements", "values", "k", "the best", "worst ratio", "ms near", "NumPy", "exact")
+    print("{:14} {:>8} {:>6} {:>4} {:>9} {:>12} {:>8} {:>7} {:>7}".format(*header))
     worst, same, count = 0.0, 0, 0
     for name, draw in DISTRIBUTIONS.items():
         for size in SIZES:
@@ -94,22 +96,20 @@ def main(groups: int) -> None:
             for places in PLACES + MANY:
                 ratios, times = [], []
                 for values, weights in drawn:
-                    best, slow = _timed(lambda x=values, w=weights, k=places: exact(x, w, k, NUMBA))
+                    *best, slow = _timed(exact, values, weights, places, NUMBA)
                     if places in MANY:
                         times.append((np.nan, np.nan, slow))
                         continue
-                    near, fast = _timed(lambda x=values, w=weights, k=places: _near(NUMBA, x, w, k))
-                    _, plain = _timed(lambda x=values, w=weights, k=places: _near(NUMPY, x, w, k))
-                    least = squared_error(values, weights, best)
-                    ratios.append(squared_error(values, weights, near) / least - 1 if least else 0.0)
+                    *near, fast = _timed(_near, values, weights, places, NUMBA)
+                    *_, plain = _timed(_near, values, weights, places, NUMPY)
+                    least = squared_error(values, weights, np.array(best))
+                    ratios.append(squared_error(values, weights, np.array(near)) / least - 1 if least else 0.0)
                     times.append((fast, plain, slow))
                 equal = sum(ratio < 1e-12 for ratio in ratios)
                 same, count, worst = same + equal, count + len(ratios), max([worst, *ratios])
                 part = f"{equal:4}/{len(ratios):<4} {1 + max(ratios):12.7f}" if ratios else " " * 22
-                near_time, numpy_time, exact_time = np.median(times, axis=0)
-                print(
-                    f"{name:14} {size:8} {len(drawn[0][0]):6} {places:4} {part} {near_time:8.3f} {numpy_time:7.2f} {exact_time:7.2f}", flush=True
-                )
+                took = "{:8.3f} {:7.2f} {:7.2f}".format(*np.median(times, axis=0))
+                print(f"{name:14} {size:8} {len(drawn[0][0]):6} {places:4} {part} {took}", flush=True)
     print(f"{same} of {count} are the best; the worst is {1 + worst:.6f} times the best")
 
 
