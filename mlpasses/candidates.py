@@ -235,8 +235,11 @@ def _compressed(op: Op, opset: Opset, where: str) -> Iterator[Candidate | Bystan
         if uses and isinstance(form, Form) and len(op.outputs) == 1:
             yield Candidate(op, form, opset, uses, _obstacle(op, value.type, opset), where)
             continue
+        reason = compressed_already(op)
+        if isinstance(form, str) and opset >= IOS18:
+            reason += f" ({form})"
         nbytes = sum(tensor.nbytes for tensor in stored_tensors(chain(op)))
-        yield Bystander(value.name, where, users[0].op_type, value.type.static_shape, scheme_of(op), nbytes, compressed_already(op))
+        yield Bystander(value.name, where, users[0].op_type, value.type.static_shape, scheme_of(op), nbytes, reason)
 
 
 def compressed_already(op: Op) -> str:

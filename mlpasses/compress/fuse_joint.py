@@ -23,9 +23,9 @@ from mlpasses.passes import ProgramPass
 class FuseJoint(ProgramPass):
     """constexpr_lut_to_dense ⇄ constexpr_blockwise_shift_scale: joint forms with their ops in the order that the opset has.
 
-    A table of integers is scaled before it is looked up, and behind that from iOS26 on where one scale is for all of it; a scale for each
-    channel behind a table that they share becomes a table for each of them. The weights stay the same, bit for bit. Chains that are written
-    so, or have one order only, stay as they are.
+    A table of integers is scaled before it is looked up, and from iOS26 on behind that, but where each table has a scale of its own. Below
+    iOS26 a scale for each channel behind a table that they share becomes a table for each of them. The weights stay the same, bit for bit.
+    Chains that are written so, or have one order only, stay as they are.
     """
 
     def run(self, program: Program, cx: Context) -> int:

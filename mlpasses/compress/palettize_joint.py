@@ -50,6 +50,7 @@ def palettized_joint(candidate: Candidate, form: Form, config: Palettize) -> Pro
     if isinstance(found, str):
         return found
     layout, remark = found
+    layout = evolve(layout, stored=form.dtype)  # a cast behind fp16 numbers stays behind
     opset = max(candidate.opset, row.since)
     forms = [_abstract(form, candidate.shape, layout, width) for width in config.widths]
     fitting = [each for each in forms if canonical(each, opset).nbytes(opset) < candidate.nbytes]

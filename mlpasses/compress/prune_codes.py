@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from attrs import evolve
+
 from ir.packing import packed_size
 from ir.tensors import AbstractTensor, Tensor
 from ir.types import UINT1
@@ -41,7 +43,7 @@ def pruned_codes(candidate: Candidate, form: Form, config: PruneConfig) -> Propo
     vector = _check_vectors(form, axis, config)
     view, codes = channel_view(candidate.shape, axis), codes_of(form)
     if form.mask is None:
-        bounds = kept_bounds(view, codes.dtype.bits, config) if vector == 1 else (candidate.numel // vector, "how many vectors are kept")
+        bounds = kept_bounds(view, codes.dtype.bits, config) if vector == 1 else _vector_bounds(candidate.numel // vector, form, config)
         if isinstance(bounds, str):
             return bounds
         most, why = bounds
@@ -61,6 +63,12 @@ def pruned_codes(candidate: Candidate, form: Form, config: PruneConfig) -> Propo
 
 def _finished(form: Form, tensors: dict[str, Tensor]) -> Form:
     return with_codes(form, tensors["codes"], tensors["mask"])
+
+
+def _vector_bounds(count: int, form: Form, config: PruneConfig) -> tuple[int, str] | str:
+    """`kept_bounds` of vectors, of which as many go as of elements would."""
+    each = evolve(config, block_size=None) if isinstance(config, Magnitude) else config
+    return kept_bounds((1, count, 1), codes_of(form).dtype.bits, each)
 
 
 def _check_vectors(form: Form, axis: int | None, config: PruneConfig) -> int:

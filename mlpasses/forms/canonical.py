@@ -5,7 +5,8 @@ What several ways there are for is a table of integers and their scale:
     blockwise_shift_scale(data=int8[1, 1, 16, 1], scale=[1, 1, 1, 1]) → lut_to_dense(lut=%)        before iOS26, and for a scale a table
     lut_to_dense(lut=int8[1, 1, 16, 1]) → blockwise_shift_scale(data=%, scale=[1, 1])              from iOS26, for one scale
 
-Both yield the same weight, bit for bit: each element is one entry less the offset times the scale, in float32, rounded once.
+Both yield the same weight, bit for bit: each element is one entry less the offset times the scale, in float32, rounded once. Where one
+table has several scales, the first way needs a copy of it for each; from iOS26 on they stay behind it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def canonical(form: Form, opset: Opset) -> Form:
     entries = values.entries
     if isinstance(entries, Floats):
         behind = form.scale
-        if behind is None or entries.dtype.is_float or (opset >= IOS26 and math.prod(behind.shape) == 1):
+        if behind is None or entries.dtype.is_float or (opset >= IOS26 and _is_for_several(behind, entries.tensor)):
             return form
         return _in_front(form, values, entries.tensor, behind)
     if opset < IOS26 or form.scale is not None or math.prod(entries.scale.shape) != 1:
@@ -37,6 +38,11 @@ def canonical(form: Form, opset: Opset) -> Form:
     one = (1,) * (len(entries.scale.shape) - 2)
     offset = None if entries.offset is None else reshaped(entries.offset, one)
     return evolve(form, values=evolve(values, entries=Floats(entries.data)), scale=reshaped(entries.scale, one), offset=offset)
+
+
+def _is_for_several(scale: Tensor, entries: Tensor) -> bool:
+    """Whether a scale is one for all, or several are for one table."""
+    return math.prod(scale.shape) == 1 or any(count > group for count, group in zip(scale.shape, entries.shape, strict=False))
 
 
 def _in_front(form: Form, values: Indexed, entries: Tensor, scale: Tensor) -> Form:

@@ -33,9 +33,26 @@ def test_one_scale_is_behind_the_look_up_from_ios26_on(spec: Spec) -> None:
     assert written(spec, IOS26) == BEHIND
 
 
+CHANNELS = Spec("indices", entries="integers", scales=(4, 1), rows=(2, 4))
+
+
+def test_a_scale_for_each_channel_makes_a_table_for_each_below_ios26() -> None:
+    assert written(CHANNELS, IOS18) == (
+        "%w_lut: fp16[4, 1, 16, 1] = constexpr_blockwise_shift_scale(data=int8[4, 1, 16, 1], scale=fp16[4, 1, 1, 1])\n"
+        "%w: fp16[8, 4] = constexpr_lut_to_dense(indices=uint4[8, 4], lut=%w_lut)"
+    )
+
+
+def test_a_scale_for_each_channel_is_behind_their_table_from_ios26_on() -> None:
+    assert written(CHANNELS, IOS26) == (
+        "%w_palettized: int8[8, 4] = constexpr_lut_to_dense(indices=uint4[8, 4], lut=int8[1, 1, 16, 1])\n"
+        "%w: fp16[8, 4] = constexpr_blockwise_shift_scale(data=%w_palettized, scale=fp16[4, 1])"
+    )
+
+
 @pytest.mark.parametrize("opset", [IOS18, IOS26], ids=repr)
-def test_a_scale_for_each_channel_makes_a_table_for_each(opset: Opset) -> None:
-    assert written(Spec("indices", entries="integers", scales=(4, 1), rows=(2, 4)), opset) == (
+def test_a_scale_for_each_table_is_before_the_look_up(opset: Opset) -> None:
+    assert written(Spec("indices", entries="integers", tables=(4, 1), scales=(4, 1), rows=(2, 4)), opset) == (
         "%w_lut: fp16[4, 1, 16, 1] = constexpr_blockwise_shift_scale(data=int8[4, 1, 16, 1], scale=fp16[4, 1, 1, 1])\n"
         "%w: fp16[8, 4] = constexpr_lut_to_dense(indices=uint4[8, 4], lut=%w_lut)"
     )

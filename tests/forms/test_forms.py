@@ -78,7 +78,7 @@ def test_the_canonical_form_of_a_canonical_form_is_itself(spec: Spec, opset: Ops
 def test_the_canonical_form_of_one_opset_leads_to_that_of_the_other(spec: Spec) -> None:
     new = canonical(spec.form(), IOS26)
     old = canonical(spec.form(), IOS18)
-    if all(count == 1 for count in spec.tables) or spec.entries == "scaled":
+    if spec.values == "indices" and spec.entries == "scaled":
         assert same_form(canonical(canonical(old, IOS26), IOS18), old)
         assert same_form(canonical(canonical(new, IOS18), IOS26), new)
 
@@ -86,7 +86,7 @@ def test_the_canonical_form_of_one_opset_leads_to_that_of_the_other(spec: Spec) 
 def test_there_are_forms_with_an_order_of_ops_for_each_opset() -> None:
     forms = [spec.form() for spec in KINDS.values()]
     assert sum(canonical(form, IOS18) is not form for form in forms) >= 20
-    assert sum(canonical(form, IOS26) is not form for form in forms) >= 10
+    assert sum(canonical(form, IOS26) is not form for form in forms) >= 8
 
 
 # Against coremltools, many forms in one package
