@@ -283,8 +283,14 @@ class _Operands:
             if isinstance(default, PerSpatialDim):
                 x = self.operands["x"][0].type if "x" in self.operands else None
                 default = default.at(x.rank) if isinstance(x, TensorType) and has_rank(x) else None
-            if param.optional and default is not None and param.name not in given:
+            if param.optional and default is not None and param.name not in given and self._is_wanted(param):
                 self._add(param.name, param, default)
+
+    def _is_wanted(self, param: Param) -> bool:
+        """Whether a parameter may be there: not where the truth value that it goes with is false."""
+        held = self.operands.get(param.only_with) if param.only_with is not None else None
+        literal = constant_of(held[0]) if held else None
+        return literal is None or literal.scalar() is not False
 
     def _note_dtype(self, param: Param | None, given: Any) -> None:
         """What has an element type of its own decides about that of the Python numbers beside it."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from attrs import evolve
+
 from ir.infer import elementwise, image, indexing, movement
 from ir.opset import IOS17
 from ir.opsets import ios15, ios16
@@ -206,7 +208,7 @@ CHANGED: Final[tuple[OpSpec, ...]] = (
         IOS17,
         tensor("x", NARROW, "T"),
         option("k", SHAPE_INT, 1, "K"),
-        option("output_indices_dtype", TEXT, "int32"),
+        evolve(option("output_indices_dtype", TEXT, "int32"), only_with="return_indices"),
     ),
     *family(
         "crop_resize",

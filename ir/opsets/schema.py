@@ -103,6 +103,7 @@ class Param:
     that the value has to be known at compile time. `default` is the value that an absent optional parameter stands for; None where
     absence has a meaning of its own (no bias, all axes). A `variadic` parameter holds any number of operands. `weight` is set for
     parameters that hold weights. `constexpr` is the first opset in which the output of a constexpr op may feed it, None if none.
+    `only_with` names a truth value beside which alone the parameter may be given: where that is false, so is the default left out.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Param:
     variadic: bool = False
     weight: Channels | None = None
     constexpr: Opset | None = field(kw_only=True)
+    only_with: str | None = field(default=None, kw_only=True)
 
     @constexpr.default
     def _default_constexpr(self) -> Opset | None:

@@ -23,7 +23,7 @@ def write_defaults(raising: Raising, op: Op, change: Change) -> None:
     written = False
     hint = op.outputs[0].name if op.outputs else op.op_type
     for param in change.added:
-        if not param.optional or param.name in op:
+        if not param.optional or param.name in op or _is_unwanted(op, param):
             continue
         value = DEFAULTS.get((op.op_type, param.name), _table_default)(raising, op, param)
         if value is not None:
@@ -46,10 +46,10 @@ def _table_default(raising: Raising, op: Op, param: Param) -> Const | None:
     return Const.of(param.default, dtype)
 
 
-def _dtype_of_returned_indices(raising: Raising, op: Op, param: Param) -> Const | None:
-    """`output_indices_dtype` may be given only where indices are returned."""
-    returned = parameter(op, "return_indices")
-    return None if returned is not None and not returned.item() else _table_default(raising, op, param)
+def _is_unwanted(op: Op, param: Param) -> bool:
+    """Whether a parameter may not be there: the truth value that it goes with is false."""
+    beside = parameter(op, param.only_with) if param.only_with is not None else None
+    return beside is not None and beside.scalar() is False
 
 
 def _zero_bias(raising: Raising, op: Op, param: Param) -> Const | None:
@@ -61,7 +61,6 @@ def _zero_bias(raising: Raising, op: Op, param: Param) -> Const | None:
 
 
 DEFAULTS: Final[Mapping[tuple[str, str], Callable[[Raising, Op, Param], Const | None]]] = {
-    ("topk", "output_indices_dtype"): _dtype_of_returned_indices,
     ("gru", "input_bias"): _zero_bias,
 }
 """The defaults that a table row cannot say."""

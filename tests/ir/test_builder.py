@@ -16,6 +16,7 @@ from ir.opset import IOS15, IOS16, IOS17, IOS18, IOS26, Opset
 from ir.tensors import ArrayTensor
 from ir.types import BOOL, FP16, FP32, INT32, INT64, STRING, UINT4, UNKNOWN, DType, ListType, StateType, TensorType
 from ir.verify import specification, structure
+from tests import oracle
 
 X = TensorType(FP16, (1, 3, 8, 8))
 
@@ -66,6 +67,17 @@ class TestOperands:
         assert {name: literal(op, name).numpy().tolist() for name in op.operands if name not in ("x", "weight")} == {
             "strides": [1, 1], "pad_type": "valid", "pad": [0, 0, 0, 0], "dilations": [1, 1], "groups": 1,
         }  # fmt: skip
+
+    def test_a_default_that_goes_with_something_false_stays_out(self) -> None:
+        f = FunctionBuilder("main", {"x": TensorType(FP16, (4,))}, IOS17)
+        assert "output_indices_dtype" not in f.op("topk", x=f.inputs["x"], k=2, return_indices=False)
+        assert "output_indices_dtype" in f.op("topk", x=f.inputs["x"], k=2, return_indices=True)
+        assert "output_indices_dtype" in f.op("topk", x=f.inputs["x"], k=2)
+
+    def test_coremltools_accepts_it_so(self, tmp_path: Path) -> None:
+        f = FunctionBuilder("main", {"x": TensorType(FP16, (4,))}, IOS17)
+        f.outputs(y=f.op("topk", x=f.inputs["x"], k=2, return_indices=False))
+        oracle.accepted(build_program(f).save(tmp_path / "topk.mlpackage"))
 
     def test_a_parameter_without_a_default_stays_out(self) -> None:
         f = building()
