@@ -459,9 +459,8 @@ def _seed(x: Array, weights: Array | None, draws: Array) -> Array:
 
 
 def _loss(x: Array, table: Array, codes: Array) -> Loss:
-    exact = x.astype(np.float64).reshape(-1)
-    off = (x - table[codes].T).astype(np.float64).reshape(-1)
-    return Loss(float(exact @ exact), float(off @ off), float(np.abs(off).max(initial=0.0)))
+    off = (x - table[codes].T).astype(np.float64)
+    return Loss(float(np.square(x, dtype=np.float64).sum()), float(np.square(off).sum()), float(np.abs(off).max(initial=0.0)))
 
 
 NUMPY: Final = Engine(_load, _nearest, _gather, _seed, _loss)

@@ -34,7 +34,8 @@ def weights(side: int) -> Iterator[tuple[str, Array]]:
     yield "normal", random.standard_normal(shape)
     yield "Laplace", random.laplace(size=shape)
     yield "Student, 3", random.standard_t(3, size=shape)
-    yield "low rank", random.standard_normal((side, 32)) @ random.standard_normal((32, side)) * np.exp(random.standard_normal((side, 1)) / 2)
+    rows = random.standard_normal((side, 32)) * np.exp(random.standard_normal((side, 1)) / 2)
+    yield "low rank", rows @ random.standard_normal((32, side)) / 5
 
 
 def ours(weight: Array, size: int, entries: int) -> tuple[float, float]:
