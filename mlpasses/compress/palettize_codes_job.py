@@ -19,7 +19,7 @@ from mlpasses.compress.palettize_job import Engines, Tables, codebook_of, effort
 from mlpasses.compress.palettize_layout import Layout
 from mlpasses.config.palettize import Palettize
 from mlpasses.forms.canonical import repeated_array
-from mlpasses.forms.decoding import decoded
+from mlpasses.forms.decoding import decoded, elements
 from mlpasses.forms.form import Floats, Form, Indexed, Scaled
 from mlpasses.numerics import palette
 from mlpasses.numerics.affine import Array
@@ -132,7 +132,7 @@ class PalettizeCodesJob:
             parts["mask"] = Part(UINT1, flags.shape)
         joint = joint_form(self.stored, ArrayTensor(kept.reshape(shape), index), ArrayTensor(entries, dtype), layout, mask)
         sparsity = None if flags is None else 1 - float(np.count_nonzero(flags)) / flags.size
-        return Finished(parts, measure(decoded(self.stored), decoded(joint)), lut_used=tables.used, sparsity=sparsity)
+        return Finished(parts, measure(elements(self.stored), elements(joint)), lut_used=tables.used, sparsity=sparsity)
 
 
 @frozen

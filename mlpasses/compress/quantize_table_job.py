@@ -13,7 +13,7 @@ from ir.packing import pack_tensor, packed_size
 from ir.tensors import ArrayTensor, PackedTensor
 from mlpasses.compress.jobs import EngineName, Finished, Outcome, Part, Writer, measure_named
 from mlpasses.config.quantize import Quantize
-from mlpasses.forms.decoding import decoded
+from mlpasses.forms.decoding import elements
 from mlpasses.forms.form import Floats, Form, Indexed, Scaled
 from mlpasses.numerics.affine import Array
 from mlpasses.numerics.affine_numpy import NUMPY
@@ -70,5 +70,5 @@ class QuantizeTableJob:
             parts["offset"] = Part(integers, self.counts)
             offset = PackedTensor(zeros, integers, self.counts)
         table = Scaled(PackedTensor(codes, integers, entries.shape), ArrayTensor(scale, entries.dtype), offset)
-        after = decoded(evolve(self.stored, values=evolve(values, entries=table)))
-        return Finished(parts, measure_named(engine)(decoded(self.stored), after))
+        after = elements(evolve(self.stored, values=evolve(values, entries=table)))
+        return Finished(parts, measure_named(engine)(elements(self.stored), after))

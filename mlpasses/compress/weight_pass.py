@@ -201,6 +201,8 @@ class WeightPass(ProgramPass):
         return _Selection(resolution, choices, bystanders, [*refusals, *self._lacking(choices)])
 
     def _proposed(self, candidate: Candidate, config: Config) -> Proposal | str:
+        if not candidate.numel:
+            return "it has no elements"
         if candidate.numel < config.min_elements:
             return f"it has {candidate.numel:,} elements, fewer than min_elements={config.min_elements}"
         if candidate.obstacle is not None and candidate.opset >= config.needs(candidate.dtype):

@@ -18,9 +18,14 @@ def decoded(form: Form) -> Array:
     if form.mask is None:
         return _scaled_behind(form, _dense(form))
     mask, kept = _kept(form, form.mask.numpy())
-    if form.scale is not None:
-        _, kept = expansion.sparse_shift_scale(mask, kept, form.scale.numpy(), _optional(form.offset))
     return expansion.sparse_to_dense(kept, mask)
+
+
+def elements(form: Form) -> Array:
+    """The elements that it stores: all, in their shape, or the vector of those that the mask keeps. Raises as `decoded`."""
+    if form.mask is None:
+        return _scaled_behind(form, _dense(form))
+    return _kept(form, form.mask.numpy())[1]
 
 
 def _dense(form: Form) -> Array:
@@ -34,6 +39,13 @@ def _dense(form: Form) -> Array:
 
 def _kept(form: Form, mask: Array) -> tuple[Array, Array]:
     """The mask of elements, and the elements that it keeps."""
+    mask, kept = _values_kept(form, mask)
+    if form.scale is not None:
+        _, kept = expansion.sparse_shift_scale(mask, kept, form.scale.numpy(), _optional(form.offset))
+    return mask, kept
+
+
+def _values_kept(form: Form, mask: Array) -> tuple[Array, Array]:
     values = form.values
     if isinstance(values, Floats):
         return mask, values.tensor.numpy()
