@@ -14,7 +14,6 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from attrs import evolve, field, frozen
 
-from ir.constexprs import evaluate
 from ir.core import Program
 from ir.mil.load import load_program
 from ir.opset import Opset
@@ -140,5 +139,10 @@ def mask(program: Program, weight: str = "w") -> Array:
 
 
 def values(program: Program) -> dict[str, Array]:
-    """The numbers of every compressed weight."""
-    return {each.name: evaluate(each.op)[0].numpy() for each in survey(program) if isinstance(each, Candidate) and each.form is not None}
+    """The numbers of every weight, as its consumers see them."""
+    return {weight.name: weight.tensor().numpy() for weight in program.weights()}
+
+
+def decoded(program: Program) -> Array:
+    """The numbers of the weight `w`."""
+    return values(program)["w"]
