@@ -6,67 +6,42 @@ value and moves on where it is kept: with a branch it takes 2 ns.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final
 
-import numba
 import numpy as np
 from numba.extending import overload
 
 from mlpasses.numerics.affine import Array, Loss
+from mlpasses.numerics.half_kernels import compiled, float_of, from_half, summing
 from mlpasses.numerics.sparsity import FINE_BITS, LARGEST, Engine, keys_of
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 LANES: Final = 64
 """How many groups are ranked side by side."""
 SIGNLESS: Final = {2: np.uint16(0x7FFF), 4: np.uint32(0x7FFFFFFF)}
 
 
-def _compiled(function: F) -> F:
-    return cast(F, numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=False)(function))
-
-
-def _summing(function: F) -> F:
-    """Sums may be taken in any order: without that, they are not vectorized."""
-    return cast(F, numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "nsz"})(function))
-
-
 def _float_of(raw: Any) -> Any:
     """The float32 that an element's bits (uint16 or uint32) mean, if it is finite."""
 
 
-@_compiled
-def _from_half(bits: Any) -> Any:
-    """In a float32's place, the bits of a fp16 number are the number times 2⁻¹¹², subnormals included."""
-    bits = np.uint32(bits)
-    shifted = np.uint32(((bits & np.uint32(0x8000)) << np.uint32(16)) | ((bits & np.uint32(0x7FFF)) << np.uint32(13)))
-    return shifted.view(np.float32) * np.float32(2.0**112)
-
-
-@_compiled
-def _from_single(bits: Any) -> Any:
-    return np.uint32(bits).view(np.float32)
-
-
 overload(_float_of, inline="never")(
-    lambda raw: (lambda raw: _from_half(raw)) if raw.bitwidth == 16 else (lambda raw: _from_single(raw))
+    lambda raw: (lambda raw: from_half(np.int16(raw))) if raw.bitwidth == 16 else (lambda raw: float_of(np.int32(raw)))
 )
 
 
-@_compiled
+@compiled
 def _count_half(keys: Array, counts: Array) -> None:
     for at in range(keys.size):
         counts[keys[at] & np.uint16(0x7FFF)] += 1
 
 
-@_compiled
+@compiled
 def _count_single(keys: Array, counts: Array) -> None:
     for at in range(keys.size):
         counts[(keys[at] & np.uint32(0x7FFFFFFF)) >> np.uint32(FINE_BITS)] += 1
 
 
-@_compiled
+@compiled
 def _count_prefixed(keys: Array, prefix: Any, counts: Array) -> None:
     for at in range(keys.size):
         key = keys[at] & np.uint32(0x7FFFFFFF)
@@ -74,7 +49,7 @@ def _count_prefixed(keys: Array, prefix: Any, counts: Array) -> None:
             counts[key & np.uint32((1 << FINE_BITS) - 1)] += 1
 
 
-@_compiled
+@compiled
 def _survey(keys: Array, signless: Any, bound: Any) -> Any:
     below = 0
     greatest = keys[0] & signless
@@ -85,7 +60,7 @@ def _survey(keys: Array, signless: Any, bound: Any) -> Any:
     return below, greatest
 
 
-@_compiled
+@compiled
 def _mark_keys(keys: Array, signless: Any, bound: Any, ties: Any, keep: Array) -> Any:
     for at in range(keys.size):
         keep[at] = (keys[at] & signless) >= bound
@@ -99,7 +74,7 @@ def _mark_keys(keys: Array, signless: Any, bound: Any, ties: Any, keep: Array) -
     return ties
 
 
-@_compiled
+@compiled
 def _rank(keys: Array, n: Any, lanes: Any, keep: Array) -> None:
     """Of keys `[size, lanes]`: keeps those that have n or more before them in their lane, equal ones only where they come first."""
     size = keys.shape[0]
@@ -116,7 +91,7 @@ def _rank(keys: Array, n: Any, lanes: Any, keep: Array) -> None:
             keep[at, lane] = before[lane] >= n
 
 
-@_compiled
+@compiled
 def _mark_rows(keys: Array, signless: Any, n: Any, m: Any, keep: Array) -> None:
     """Groups at neighbouring places of the inner axis side by side. Behind the last channel there are zeros."""
     outer, channels, inner = keys.shape
@@ -137,7 +112,7 @@ def _mark_rows(keys: Array, signless: Any, n: Any, m: Any, keep: Array) -> None:
                         keep[at, first + channel, start + lane] = flags[channel, lane]
 
 
-@_compiled
+@compiled
 def _mark_columns(keys: Array, signless: Any, n: Any, m: Any, keep: Array) -> None:
     """The same where the inner axis has one place: groups that follow one another, side by side."""
     outer, channels = keys.shape
@@ -157,7 +132,7 @@ def _mark_columns(keys: Array, signless: Any, n: Any, m: Any, keep: Array) -> No
                     keep[at, first + lane * m + index] = flags[index, lane]
 
 
-@_compiled
+@compiled
 def _score(weight: Array, importance: Array, scores: Array) -> None:
     for at in range(weight.size):
         value = abs(_float_of(weight[at]))
@@ -166,17 +141,29 @@ def _score(weight: Array, importance: Array, scores: Array) -> None:
         scores[at] = key if value != 0 else np.uint32(0)
 
 
-@_compiled
+@compiled
 def _square_sums(weight: Array, size: Any, sums: Array) -> None:
-    outer, channels, inner = weight.shape
-    for at in range(outer):
-        for channel in range(channels):
-            for place in range(inner):
-                value = np.float64(_float_of(weight[at, channel, place]))
-                sums[at, channel // size, place] += value * value
+    for at in range(sums.shape[0]):
+        for block in range(sums.shape[1]):
+            for channel in range(block * size, min((block + 1) * size, weight.shape[1])):
+                for place in range(sums.shape[2]):
+                    value = np.float64(_float_of(weight[at, channel, place]))
+                    sums[at, block, place] += value * value
 
 
-@_summing
+@compiled
+def _square_sums_of_columns(weight: Array, size: Any, sums: Array) -> None:
+    """The same where the inner axis has one place."""
+    for at in range(sums.shape[0]):
+        for block in range(sums.shape[1]):
+            total = 0.0
+            for channel in range(block * size, min((block + 1) * size, weight.shape[1])):
+                value = np.float64(_float_of(weight[at, channel]))
+                total += value * value
+            sums[at, block] = total
+
+
+@summing
 def _losses(raw: Array, keep: Array, signless: Any, sums: Array) -> Any:
     signal, noise, worst = 0.0, 0.0, np.uint32(0)
     for at in range(raw.size):
@@ -190,7 +177,7 @@ def _losses(raw: Array, keep: Array, signless: Any, sums: Array) -> Any:
     return worst
 
 
-@_compiled
+@compiled
 def _compacted(values: Array, keep: Array, out: Array) -> Any:
     count = 0
     for at in range(values.size):
@@ -239,7 +226,10 @@ def norms(weight: Array, size: int) -> Array:
     """The keys of the L2 norms of blocks."""
     outer, channels, inner = weight.shape
     sums = np.zeros((outer, -(-channels // size), inner))
-    _square_sums(keys_of(weight), size, sums)
+    if inner == 1:
+        _square_sums_of_columns(keys_of(weight)[:, :, 0], size, sums[:, :, 0])
+    else:
+        _square_sums(keys_of(weight), size, sums)
     with np.errstate(over="ignore"):
         return np.sqrt(sums).astype(np.float32).view(np.uint32)
 

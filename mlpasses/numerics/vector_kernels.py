@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final
 
-import numba
 import numpy as np
 
 from mlpasses.numerics.affine import Array, Loss
+from mlpasses.numerics.half_kernels import compiled, from_half, summing
 from mlpasses.numerics.vector_kmeans import Engine
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 LANES: Final = 128
 """Vectors that are compared with a table side by side."""
 
 
-def _compiled(function: F) -> F:
-    """Strict arithmetic: sums are those of the reference, bit for bit."""
-    return cast(F, numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=False)(function))
-
-
-def _summing(function: F) -> F:
-    """Sums may be taken in any order: without that, they are not vectorized."""
-    return cast(F, numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "nsz"})(function))
-
-
-@_compiled
-def _from_half(bits: Any) -> Any:
-    """In a float32's place, the bits of a fp16 number are the number times 2⁻¹¹², subnormals included."""
-    bits = np.uint32(bits)
-    shifted = np.uint32(((bits & np.uint32(0x8000)) << np.uint32(16)) | ((bits & np.uint32(0x7FFF)) << np.uint32(13)))
-    return shifted.view(np.float32) * np.float32(2.0**112)
-
-
-@_compiled
+@compiled
 def _load_half(part: Array, factor: Any, out: Array) -> None:
     outer, vectors, size, inner = part.shape
     for at in range(outer):
@@ -43,24 +23,28 @@ def _load_half(part: Array, factor: Any, out: Array) -> None:
             first = (at * vectors + vector) * inner
             for element in range(size):
                 for place in range(inner):
-                    out[element, first + place] = _from_half(part[at, vector, element, place]) * factor
+                    out[element, first + place] = from_half(part[at, vector, element, place]) * factor
 
 
-@_compiled
+@compiled
 def _load_half_rows(part: Array, factor: Any, out: Array) -> None:
     """The same where the inner axis has one place."""
     outer, vectors, size = part.shape
     for at in range(outer):
         for element in range(size):
             for vector in range(vectors):
-                out[element, at * vectors + vector] = _from_half(part[at, vector, element]) * factor
+                out[element, at * vectors + vector] = from_half(part[at, vector, element]) * factor
 
 
 def _nearest_of(size: int) -> Callable[..., None]:
-    """The kernel for vectors of so many elements: known to the compiler, the loop over them is unrolled and that over lanes vectorized."""
+    """The kernel for vectors of so many elements: known to the compiler, the loop over them is unrolled and that over lanes vectorized.
 
-    def kernel(x: Array, table: Array, codes: Array, best: Array) -> None:
+    Without importances (None) there is another specialization, in which the branches for them are none.
+    """
+
+    def kernel(x: Array, weights: Any, table: Array, codes: Array, best: Array) -> None:
         lanes = np.empty((size, LANES), np.float32)
+        scales = None if weights is None else np.empty((size, LANES), np.float32)
         near = np.empty(LANES, np.float32)
         code = np.empty(LANES, np.int32)
         for first in range(0, x.shape[1], LANES):
@@ -68,6 +52,8 @@ def _nearest_of(size: int) -> Callable[..., None]:
             for element in range(size):
                 for lane in range(count):
                     lanes[element, lane] = x[element, first + lane]
+                    if weights is not None:
+                        scales[element, lane] = weights[element, first + lane]  # type: ignore[index]
             near[:] = np.inf
             code[:] = 0
             for entry in range(table.shape[0]):
@@ -76,7 +62,7 @@ def _nearest_of(size: int) -> Callable[..., None]:
                     distance = np.float32(0)
                     for element in range(size):
                         off = lanes[element, lane] - table[entry, element]
-                        distance += off * off
+                        distance += off * off if weights is None else scales[element, lane] * (off * off)  # type: ignore[index]
                     less = distance < near[lane]
                     near[lane] = distance if less else near[lane]
                     code[lane] = index if less else code[lane]
@@ -84,47 +70,13 @@ def _nearest_of(size: int) -> Callable[..., None]:
                 codes[first + lane] = code[lane]
                 best[first + lane] = near[lane]
 
-    return _compiled(kernel)
-
-
-def _weighted_nearest_of(size: int) -> Callable[..., None]:
-    """The same with importances."""
-
-    def kernel(x: Array, weights: Array, table: Array, codes: Array, best: Array) -> None:
-        lanes = np.empty((size, LANES), np.float32)
-        scales = np.empty((size, LANES), np.float32)
-        near = np.empty(LANES, np.float32)
-        code = np.empty(LANES, np.int32)
-        for first in range(0, x.shape[1], LANES):
-            count = min(LANES, x.shape[1] - first)
-            for element in range(size):
-                for lane in range(count):
-                    lanes[element, lane] = x[element, first + lane]
-                    scales[element, lane] = weights[element, first + lane]
-            near[:] = np.inf
-            code[:] = 0
-            for entry in range(table.shape[0]):
-                index = np.int32(entry)
-                for lane in range(LANES):
-                    distance = np.float32(0)
-                    for element in range(size):
-                        off = lanes[element, lane] - table[entry, element]
-                        distance += scales[element, lane] * (off * off)
-                    less = distance < near[lane]
-                    near[lane] = distance if less else near[lane]
-                    code[lane] = index if less else code[lane]
-            for lane in range(count):
-                codes[first + lane] = code[lane]
-                best[first + lane] = near[lane]
-
-    return _compiled(kernel)
+    return compiled(kernel)
 
 
 _NEAREST: Final = {size: _nearest_of(size) for size in (1, 2, 4, 8, 16)}
-_WEIGHTED_NEAREST: Final = {size: _weighted_nearest_of(size) for size in (1, 2, 4, 8, 16)}
 
 
-@_compiled
+@compiled
 def _gathered(x: Array, codes: Array, best: Array, values: Array, counts: Array, costs: Array) -> None:
     for at in range(codes.size):
         code = codes[at]
@@ -134,7 +86,7 @@ def _gathered(x: Array, codes: Array, best: Array, values: Array, counts: Array,
             values[code, element] += x[element, at]
 
 
-@_compiled
+@compiled
 def _weighted_gathered(x: Array, weights: Array, codes: Array, best: Array, values: Array, totals: Array, costs: Array) -> None:
     for at in range(codes.size):
         code = codes[at]
@@ -145,7 +97,7 @@ def _weighted_gathered(x: Array, weights: Array, codes: Array, best: Array, valu
             values[code, element] += weight * np.float64(x[element, at])
 
 
-@_compiled
+@compiled
 def _squares(x: Array, weights: Array, entry: Array, out: Array) -> None:
     """Σ h·(x - entry)²; `weights` has a row for each element, or none."""
     for at in range(out.size):
@@ -162,7 +114,7 @@ def _squares(x: Array, weights: Array, entry: Array, out: Array) -> None:
                 out[at] += off * off
 
 
-@_compiled
+@compiled
 def _seeded(x: Array, weights: Array, draws: Array, table: Array) -> None:
     count = x.shape[1]
     sums = np.empty(count, np.float64)
@@ -189,7 +141,7 @@ def _seeded(x: Array, weights: Array, draws: Array, table: Array) -> None:
         nearest, least = least, nearest
 
 
-@_summing
+@summing
 def _losses(x: Array, table: Array, codes: Array, sums: Array) -> None:
     signal, noise, worst = 0.0, 0.0, np.float32(0)
     for element in range(x.shape[0]):
@@ -205,7 +157,7 @@ def _losses(x: Array, table: Array, codes: Array, sums: Array) -> None:
 def load(part: Array, factor: float, out: Array) -> None:
     """As `vector_kmeans.Engine` says."""
     if part.dtype == np.float16:
-        bits = part.view(np.uint16)
+        bits = part.view(np.int16)
         if part.shape[3] == 1:
             _load_half_rows(bits[..., 0], np.float32(factor), out)
         else:
@@ -217,10 +169,7 @@ def load(part: Array, factor: float, out: Array) -> None:
 
 def nearest(x: Array, weights: Array | None, table: Array, codes: Array, best: Array) -> None:
     """As `vector_kmeans.Engine` says."""
-    if weights is None:
-        _NEAREST[len(x)](x, table, codes, best)
-    else:
-        _WEIGHTED_NEAREST[len(x)](x, weights, table, codes, best)
+    _NEAREST[len(x)](x, weights, table, codes, best)
 
 
 def gather(x: Array, weights: Array | None, codes: Array, best: Array, values: Array, totals: Array, costs: Array) -> None:
