@@ -14,7 +14,7 @@ from ir.types import DType
 from mlpasses.compress.halves import rounded
 from mlpasses.compress.jobs import EngineName, Finished, Outcome, Part, Writer
 from mlpasses.config.quantize import Quantize
-from mlpasses.numerics.affine import Engine
+from mlpasses.numerics.affine import Affine, Engine
 from mlpasses.numerics.affine_numpy import NUMPY
 from mlpasses.numerics.bitstream import Pack, Packer, pack
 from mlpasses.numerics.blocks import quantize_blocks
@@ -66,11 +66,17 @@ class QuantizeJob:
         search = ScaleSearch() if self.config.scales == "searched" else None
         affine, loss = quantize_blocks(weight, self.counts, self.config.levels, kernels, packer, search)
         packer.finish()
-        parts = {"data": Part(integers, weight.shape), "scale": out.whole("scale", self.stored, affine.scale.reshape(self.counts))}
-        if affine.zero_point.any():
-            out.write("offset", 0, pack_tensor(affine.zero_point.astype(integers.numpy), integers))
-            parts["offset"] = Part(integers, self.counts)
+        parts = {"data": Part(integers, weight.shape), **scale_parts(affine, self.counts, integers, self.stored, out)}
         return Finished(parts, loss + before)
+
+
+def scale_parts(affine: Affine, counts: tuple[int, ...], integers: DType, stored: DType, out: Writer) -> dict[str, Part]:
+    """Writes the scale of every block, and its zero point where not all of them are 0."""
+    parts = {"scale": out.whole("scale", stored, affine.scale.reshape(counts))}
+    if affine.zero_point.any():
+        out.write("offset", 0, pack_tensor(affine.zero_point.astype(integers.numpy), integers))
+        parts["offset"] = Part(integers, counts)
+    return parts
 
 
 def engine_named(name: EngineName) -> tuple[Engine, Pack]:
@@ -80,5 +86,3 @@ def engine_named(name: EngineName) -> tuple[Engine, Pack]:
     from mlpasses.numerics import affine_kernels, bitstream_kernels  # Numba takes longer to import than a small model to quantize
 
     return affine_kernels.NUMBA, bitstream_kernels.pack
-
-

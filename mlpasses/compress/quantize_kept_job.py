@@ -8,11 +8,11 @@ from collections.abc import Mapping
 import numpy as np
 from attrs import field, frozen
 
-from ir.packing import pack_tensor, packed_size
+from ir.packing import packed_size
 from ir.types import DType
 from mlpasses.compress.jobs import EngineName, Finished, Outcome, Part, Writer
 from mlpasses.compress.kept import Kept
-from mlpasses.compress.quantize_job import SEARCHING, SECONDS_PER_BYTE, engine_named
+from mlpasses.compress.quantize_job import SEARCHING, SECONDS_PER_BYTE, engine_named, scale_parts
 from mlpasses.config.quantize import Quantize
 from mlpasses.forms.decoding import decoded
 from mlpasses.forms.form import Form, codes_of
@@ -58,8 +58,5 @@ class QuantizeKeptJob:
         affine, loss = quantize_blocks(weight, self.counts, self.config.levels, kernels, Kept(flags, packer), search, importance)
         packer.finish()
         kept = int(np.count_nonzero(flags))
-        parts = {"data": Part(integers, (kept,)), "scale": out.whole("scale", self.scale_dtype, affine.scale.reshape(self.counts))}
-        if affine.zero_point.any():
-            out.write("offset", 0, pack_tensor(affine.zero_point.astype(integers.numpy), integers))
-            parts["offset"] = Part(integers, self.counts)
+        parts = {"data": Part(integers, (kept,)), **scale_parts(affine, self.counts, integers, self.scale_dtype, out)}
         return Finished(parts, loss, sparsity=1 - kept / flags.size)

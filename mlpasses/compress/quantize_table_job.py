@@ -12,6 +12,7 @@ from attrs import evolve, field, frozen
 from ir.packing import pack_tensor, packed_size
 from ir.tensors import ArrayTensor, PackedTensor
 from mlpasses.compress.jobs import EngineName, Finished, Outcome, Part, Writer, measure_named
+from mlpasses.compress.quantize_job import scale_parts
 from mlpasses.config.quantize import Quantize
 from mlpasses.forms.decoding import elements
 from mlpasses.forms.form import Floats, Form, Indexed, Scaled
@@ -52,23 +53,17 @@ class QuantizeTableJob:
     def run(self, engine: EngineName, out: Writer) -> Outcome:
         values = self.stored.values
         assert isinstance(values, Indexed)
-        assert isinstance(values.entries, Floats)
-        integers, entries = self.config.integers, values.entries.tensor
+        integers, entries = self.config.integers, table(values)
         found: list[Array] = []
-        search = ScaleSearch() if self.config.scales == "searched" else None
+        search, importance = (ScaleSearch(), self._uses()) if self.config.scales == "searched" else (None, None)
         affine, _ = quantize_blocks(
-            entries.numpy(), self.counts, self.config.levels, NUMPY, lambda position, codes: found.append(codes.copy()), search
+            entries, self.counts, self.config.levels, NUMPY, lambda position, codes: found.append(codes.copy()), search, importance
         )
         codes = pack_tensor(np.concatenate(found), integers)
         out.write("entries", 0, codes)
-        scale = affine.scale.reshape(self.counts)
-        parts = {"entries": Part(integers, entries.shape), "scale": out.whole("scale", entries.dtype, scale)}
-        offset = None
-        if affine.zero_point.any():
-            zeros = pack_tensor(affine.zero_point.astype(integers.numpy), integers)
-            out.write("offset", 0, zeros)
-            parts["offset"] = Part(integers, self.counts)
-            offset = PackedTensor(zeros, integers, self.counts)
-        table = Scaled(PackedTensor(codes, integers, entries.shape), ArrayTensor(scale, entries.dtype), offset)
+        parts = {"entries": Part(integers, entries.shape), **scale_parts(affine, self.counts, integers, entries.dtype, out)}
+        scale = ArrayTensor(affine.scale.reshape(self.counts), entries.dtype)
+        zeros = ArrayTensor(affine.zero_point.astype(integers.numpy).reshape(self.counts)) if "offset" in parts else None
+        table = Scaled(PackedTensor(codes, integers, entries.shape), scale, zeros)
         after = elements(evolve(self.stored, values=evolve(values, entries=table)))
         return Finished(parts, measure_named(engine)(elements(self.stored), after))
