@@ -148,7 +148,7 @@ def fit(low: Array, high: Array, levels: Grid) -> Affine:
 
     The range is widened to hold zero, so that zero is decoded as zero, and to both sides alike where the grid's zero point is fixed.
     A block without any other value has the scale 1. Scales are rounded to the nearest number of the type, save where that is 0, or where
-    it is so large that the outermost step would overflow (fp16 beyond 65,472 or so): then the next one is taken. (Among subnormal
+    only for that the outermost step would overflow (fp16 beyond 65,472 or so): then the next one is taken. (Among subnormal
     numbers the nearest may cut the range by a third, and is still better than the next: the weight's own numbers are as coarse, so that
     with the least scale all that are in reach are exact.) Zero points are those of the range itself, so that what a rounded scale cuts is
     divided between its ends.
@@ -170,13 +170,15 @@ def fit(low: Array, high: Array, levels: Grid) -> Affine:
     with np.errstate(under="ignore"):
         scale = exact.astype(dtype)
     scale = np.where(scale == 0, np.finfo(dtype).smallest_subnormal, scale)
-    if levels.zero is not None:
-        outermost = scale.astype(np.float64) * max(levels.highest - levels.zero, levels.zero - levels.lowest)
-        scale = np.where(outermost >= overflow(dtype), np.nextafter(scale, dtype.type(0)), scale)
     if levels.zero is None:
         zero = np.clip(np.rint(levels.lowest - below / exact), levels.lowest, levels.highest).astype(np.int16)
     else:
         zero = np.broadcast_to(np.int16(levels.zero), scale.shape)
+    less = np.nextafter(scale, dtype.type(0))
+    outermost = np.maximum(levels.highest - zero, zero - levels.lowest).astype(np.float64)
+    limit = overflow(dtype)
+    with np.errstate(over="ignore"):
+        scale = np.where((scale * outermost >= limit) & (less * outermost < limit), less, scale)
     return Affine(scale, zero)
 
 

@@ -71,6 +71,13 @@ def _magnitudes_of_blocks(keys: Array, high: Array, flip: Any) -> None:
 
 
 @compiled
+def _bounded(scale: Any, outermost: Any, limit: Any, like: Any) -> Any:
+    """A scale, or the next smaller one where only that keeps the outermost step from overflowing."""
+    less = neighbour(scale, -1, like)
+    return less if np.float64(scale) * outermost >= limit and np.float64(less) * outermost < limit else scale
+
+
+@compiled
 def _fit_shared(low: Array, high: Array, lowest: Any, highest: Any, shared: Any, limit: Any, scale: Array) -> None:
     """`affine.fit` where all blocks have one zero point. Without a branch in the loop, and so in vectors, as `_fit_own`."""
     steps = np.float64(highest - lowest)
@@ -82,12 +89,11 @@ def _fit_shared(low: Array, high: Array, lowest: Any, highest: Any, shared: Any,
         found = narrowed(1.0 if span == 0 else span / steps, like)
         above = neighbour(found, 1, like)
         found = above if found == 0 else found
-        below = neighbour(found, -1, like)
-        scale[block] = stored(below if np.float64(found) * outer >= limit else found, like)
+        scale[block] = stored(_bounded(found, outer, limit, like), like)
 
 
 @compiled
-def _fit_own(low: Array, high: Array, lowest: Any, highest: Any, scale: Array, zero: Array) -> None:
+def _fit_own(low: Array, high: Array, lowest: Any, highest: Any, limit: Any, scale: Array, zero: Array) -> None:
     """`affine.fit` where each block has a zero point of its own."""
     first, last = np.float64(lowest), np.float64(highest)
     steps = last - first
@@ -98,8 +104,10 @@ def _fit_own(low: Array, high: Array, lowest: Any, highest: Any, scale: Array, z
         exact = 1.0 if span == 0 else span / steps
         found = narrowed(exact, like)
         above = neighbour(found, 1, like)
-        scale[block] = stored(above if found == 0 else found, like)
-        zero[block] = np.int16(np.int32(min(max(np.rint(first - below / exact), first), last)))
+        found = above if found == 0 else found
+        origin = min(max(np.rint(first - below / exact), first), last)
+        scale[block] = stored(_bounded(found, max(last - origin, origin - first), limit, like), like)
+        zero[block] = np.int16(np.int32(origin))
 
 
 @compiled
@@ -198,7 +206,7 @@ def _quantize_rows(
             if (low[block] & flip) >= infinite or (high[block] & flip) >= infinite:
                 return False
         if shared == NO_ZERO:
-            _fit_own(low[:count].view(weight.dtype), high[:count].view(weight.dtype), lowest, highest, scale[first:last], origin)
+            _fit_own(low[:count].view(weight.dtype), high[:count].view(weight.dtype), lowest, highest, limit, scale[first:last], origin)
         else:
             _fit_shared(low[:count].view(weight.dtype), high[:count].view(weight.dtype), lowest, highest, shared, limit, scale[first:last])
         _steps_of(scale[first:last], origin, lowest, highest, limit, step, fewest, most)
@@ -239,7 +247,7 @@ def fit(low: Array, high: Array, levels: Grid) -> Affine:
     scale, zero = np.empty(low.size, low.dtype), zero_points(low.size, levels)
     lowest, highest, shared = _numbers(levels)
     if levels.zero is None:
-        _fit_own(raw(low).reshape(-1), raw(high).reshape(-1), lowest, highest, raw(scale), zero)
+        _fit_own(raw(low).reshape(-1), raw(high).reshape(-1), lowest, highest, overflow(low.dtype), raw(scale), zero)
     else:
         _fit_shared(raw(low).reshape(-1), raw(high).reshape(-1), lowest, highest, shared, overflow(low.dtype), raw(scale))
     return Affine(scale.reshape(low.shape), zero.reshape(low.shape))

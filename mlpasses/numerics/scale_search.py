@@ -4,15 +4,25 @@ With the steps n = clip(round(w / s)) of a scale s fixed, the error Σ h·(w - s
 Σh·w² - (Σh·w·n)² / Σh·n². So each scale that is tried yields a better one, and what tells which is best are two sums, whose terms the
 engines add up for eight scales at once. The search of a block goes like this:
 
-1. Eight scales from 1.06 to 0.05 times the one of the extremes, in equal ratios: a long block of heavy-tailed weights has its best scale
-   far below.
+1. Eight scales from 1.06 to 0.01 times the one of the extremes, in equal ratios: a long block with a few outliers has its best scale far
+   below.
 2. Three times, eight scales between the neighbours of the best one. Where the block has a zero point of its own: twice; then four scales
    with each neighbour of the zero point, and eight around the better of them.
 3. What the best steps yield, rounded to the weight's type downwards and upwards, competes with the extremes' scale, and with the one that
    coremltools computes, by the error of what will be decoded. The extremes win ties.
 
 So no block is worse than with the scale of its extremes, or coremltools'. A symmetric grid is searched with all the integers of its
-type: -8…7 rather than -7…7. That is as legal, and is half of what there is to gain.
+type: -8…7 rather than -7…7. That is as legal, and is half of what there is to gain in short blocks (0.6 dB of blocks of 32 without it).
+
+By how many dB that beats scales from extremes (blocks of 32 of a row of 4,096, rows, and the whole of 256 rows, of fp16):
+
+    dtype                 normal              Laplace             Student's t, 3 degrees
+    int4 symmetric        1.06  3.21  5.61    0.95  4.13  7.08    0.80  4.27  8.47
+    int4 asymmetric       0.46  2.28  4.81    0.35  2.93  6.23    0.30  3.19  8.23
+    int8 symmetric        1.02  0.17  1.82    0.84  0.16  1.80    0.61  0.12  4.83
+    int8 asymmetric       1.19  0.08  1.58    1.09  0.07  1.46    0.99  0.05  3.54
+
+At int4, an exhaustive search (4,000 scales a block) finds 0.01 to 0.02 dB more.
 
 The criterion is that of Banner et al., "Post training 4-bit quantization of convolutional networks for rapid-deployment" (2019),
 minimized for the weight itself rather than for a distribution; the alternation of steps and scale is Lloyd's (1982).
@@ -59,8 +69,9 @@ SHIFTS: Final = np.repeat(np.array([-1, 1], np.int16), LANES // 2)
 class ScaleSearch:
     """How far a better scale is looked for."""
 
-    smallest: float = 0.05
-    """Times the scale of the extremes: the smallest that is tried."""
+    smallest: float = 0.01
+    """Times the scale of the extremes: the smallest that is tried. With 0.05, int8 in blocks of 32 gains 0.05 dB more, and int4 of a whole
+    weight loses 3 dB where one in 100,000 elements is 300 times as large as the others."""
 
     @property
     def ratios(self) -> Doubles:
