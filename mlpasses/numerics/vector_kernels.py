@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -36,6 +37,7 @@ def _load_half_rows(part: Array, factor: Any, out: Array) -> None:
                 out[element, at * vectors + vector] = from_half(part[at, vector, element]) * factor
 
 
+@cache
 def _nearest_of(size: int) -> Callable[..., None]:
     """The kernel for vectors of so many elements: known to the compiler, the loop over them is unrolled and that over lanes vectorized.
 
@@ -71,9 +73,6 @@ def _nearest_of(size: int) -> Callable[..., None]:
                 best[first + lane] = near[lane]
 
     return compiled(kernel)
-
-
-_NEAREST: Final = {size: _nearest_of(size) for size in (1, 2, 4, 8, 16)}
 
 
 @compiled
@@ -169,7 +168,7 @@ def load(part: Array, factor: float, out: Array) -> None:
 
 def nearest(x: Array, weights: Array | None, table: Array, codes: Array, best: Array) -> None:
     """As `vector_kmeans.Engine` says."""
-    _NEAREST[len(x)](x, weights, table, codes, best)
+    _nearest_of(len(x))(x, weights, table, codes, best)
 
 
 def gather(x: Array, weights: Array | None, codes: Array, best: Array, values: Array, totals: Array, costs: Array) -> None:
