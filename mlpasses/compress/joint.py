@@ -38,7 +38,7 @@ def kind_of(form: Form) -> Kind:
     if isinstance(values, Scaled):
         return "integers"
     entries = values.entries
-    if isinstance(entries, Scaled):
+    if isinstance(entries, Scaled) and entries.data.dtype.is_integer:
         return "indices of integers" if form.scale is None else "scaled indices of integers"
     if entries.dtype.is_integer:  # the scale behind is theirs
         return "indices of integers"

@@ -14,8 +14,9 @@ from ir.tensors import ArrayTensor, PackedTensor
 from mlpasses.compress.jobs import EngineName, Finished, Outcome, Part, Writer, measure_named
 from mlpasses.compress.quantize_job import scale_parts
 from mlpasses.config.quantize import Quantize
-from mlpasses.forms.decoding import elements
-from mlpasses.forms.form import Floats, Form, Indexed, Scaled
+from mlpasses.forms.canonical import repeated_array
+from mlpasses.forms.decoding import elements, table
+from mlpasses.forms.form import Form, Indexed, Scaled
 from mlpasses.numerics.affine import Array
 from mlpasses.numerics.affine_numpy import NUMPY
 from mlpasses.numerics.blocks import quantize_blocks
@@ -23,6 +24,8 @@ from mlpasses.numerics.scale_search import ScaleSearch
 
 SECONDS_PER_BYTE: Final = 30e-9
 """In NumPy, of compressed weights of some four bits: to measure what is lost, they are decoded."""
+CHUNK: Final = 1 << 18
+"""Indices that are counted at a time."""
 
 
 @frozen(eq=False)
@@ -61,9 +64,28 @@ class QuantizeTableJob:
         )
         codes = pack_tensor(np.concatenate(found), integers)
         out.write("entries", 0, codes)
-        parts = {"entries": Part(integers, entries.shape), **scale_parts(affine, self.counts, integers, entries.dtype, out)}
-        scale = ArrayTensor(affine.scale.reshape(self.counts), entries.dtype)
+        parts = {"entries": Part(integers, entries.shape), **scale_parts(affine, self.counts, integers, values.dtype, out)}
+        scale = ArrayTensor(affine.scale.reshape(self.counts), values.dtype)
         zeros = ArrayTensor(affine.zero_point.astype(integers.numpy).reshape(self.counts)) if "offset" in parts else None
-        table = Scaled(PackedTensor(codes, integers, entries.shape), scale, zeros)
-        after = elements(evolve(self.stored, values=evolve(values, entries=table)))
+        quantized = Scaled(PackedTensor(codes, integers, entries.shape), scale, zeros)
+        after = elements(evolve(self.stored, values=evolve(values, entries=quantized)))
         return Finished(parts, measure_named(engine)(elements(self.stored), after))
+
+    def _uses(self) -> Array:
+        """How many indices are of each entry, whose error counts as often: `[*blocks, entries, 1]`."""
+        values, mask = self.stored.values, self.stored.mask
+        assert isinstance(values, Indexed)
+        *blocks, entries, _ = values.tables
+        indices = values.indices.numpy()
+        flags = None if mask is None else mask.numpy().view(np.bool_)
+        rows, *others = indices.shape if flags is None else flags.shape
+        tables, counts = np.arange(math.prod(blocks)).reshape(blocks), np.zeros(math.prod(blocks) * entries, np.intp)
+        step, taken = max(1, CHUNK // math.prod(others)), 0
+        for start in range(0, rows, step):
+            at = np.arange(start, min(start + step, rows))
+            used = repeated_array(tables[at * blocks[0] // rows], (at.size, *others))
+            used = used.reshape(-1) if flags is None else used[flags[start : start + step]]
+            codes = indices.reshape(-1)[taken : taken + used.size]
+            taken += used.size
+            counts += np.bincount(used * entries + codes, minlength=counts.size)
+        return counts.astype(np.float32).reshape(*blocks, entries, 1)

@@ -7,6 +7,8 @@ What several ways there are for is a table of integers and their scale:
 
 Both yield the same weight, bit for bit: each element is one entry less the offset times the scale, in float32, rounded once. Where one
 table has several scales, the first way needs a copy of it for each; from iOS26 on they stay behind it.
+
+Tables of floats with scales before the look-up, which coremltools makes of `enable_per_channel_scale`, are multiplied out.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from attrs import evolve
 
 from ir.opset import IOS26, Opset
 from ir.tensors import AbstractTensor, Array, ArrayTensor, Tensor, reshaped
+from mlpasses.forms.decoding import table
 from mlpasses.forms.form import Floats, Form, Indexed, Scaled
 
 
@@ -33,6 +36,8 @@ def canonical(form: Form, opset: Opset) -> Form:
         if behind is None or entries.dtype.is_float or (opset >= IOS26 and _is_for_several(behind, entries.tensor)):
             return form
         return _in_front(form, values, entries.tensor, behind)
+    if entries.data.dtype.is_float:
+        return evolve(form, values=evolve(values, entries=Floats(_multiplied(values, entries))))
     if opset < IOS26 or form.scale is not None or math.prod(entries.scale.shape) != 1:
         return form
     one = (1,) * (len(entries.scale.shape) - 2)
@@ -56,6 +61,13 @@ def _in_front(form: Form, values: Indexed, entries: Tensor, scale: Tensor) -> Fo
     tables = repeated(entries, (*blocks, *entries.shape[-2:]))
     offset = None if form.offset is None else _of_tables(form.offset)
     return evolve(form, values=evolve(values, entries=Scaled(tables, _of_tables(scale), offset)), scale=None, offset=None)
+
+
+def _multiplied(values: Indexed, entries: Scaled) -> Tensor:
+    """The entries of tables of scaled floats."""
+    if any(isinstance(each, AbstractTensor) for each in entries.tensors()):
+        return AbstractTensor(entries.dtype, values.tables)
+    return ArrayTensor(table(values), entries.dtype)
 
 
 def _of_tables(tensor: Tensor) -> Tensor:

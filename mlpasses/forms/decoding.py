@@ -34,7 +34,7 @@ def _dense(form: Form) -> Array:
         return values.tensor.numpy()
     if isinstance(values, Scaled):
         return _shift_scaled(values)
-    return expansion.lut_to_dense(values.indices.numpy(), _lut(values), values.vector_axis)
+    return expansion.lut_to_dense(values.indices.numpy(), table(values), values.vector_axis)
 
 
 def _kept(form: Form, mask: Array) -> tuple[Array, Array]:
@@ -51,14 +51,19 @@ def _values_kept(form: Form, mask: Array) -> tuple[Array, Array]:
         return mask, values.tensor.numpy()
     if isinstance(values, Scaled):
         return expansion.sparse_shift_scale(mask, values.data.numpy(), values.scale.numpy(), _optional(values.offset))
-    return expansion.lut_to_sparse(mask, values.indices.numpy(), _lut(values), values.vector_axis)
+    return expansion.lut_to_sparse(mask, values.indices.numpy(), table(values), values.vector_axis)
 
 
 def _scaled_behind(form: Form, dense: Array) -> Array:
     return dense if form.scale is None else expansion.shift_scale(dense, form.scale.numpy(), _optional(form.offset))
 
 
-def _lut(values: Indexed) -> Array:
+def table(values: Indexed) -> Array:
+    """The entries of the tables that indices are into, integers where they are scaled behind: `[*blocks, entries, vector]`.
+
+    Raises:
+        EvaluationError: the tensors do not fit together.
+    """
     entries = values.entries
     return _shift_scaled(entries) if isinstance(entries, Scaled) else entries.tensor.numpy()
 

@@ -38,7 +38,7 @@ class Floats:
 
 @frozen(eq=False)
 class Scaled:
-    """`scale · (data - offset)`, with a scale and an offset for each block.
+    """`scale · (data - offset)`, with a scale and an offset for each block. Data are integers, or floats in tables that others wrote.
 
     `scale` and `offset` have the rank of the whole, whose dimensions theirs divide; no offset stands for 0 throughout.
     """

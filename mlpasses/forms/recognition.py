@@ -10,7 +10,7 @@ from attrs import evolve
 from ir.const import Const
 from ir.constexprs import operand_of
 from ir.core import Op, Operand, Value, constant_of
-from ir.tensors import Tensor, reshaped
+from ir.tensors import Tensor, reshaped, same_tensor
 from ir.types import TensorType
 from mlpasses.forms.form import Floats, Form, Indexed, Scaled
 
@@ -37,7 +37,7 @@ def _form(op: Op) -> Form:
     if op.op_type == "constexpr_blockwise_shift_scale":
         data = _operand(op, "data")
         if constant_of(data) is not None:
-            return Form(_scaled(op, "data"))
+            return Form(_integers(op, "data"))
         source = _source(op, "data")
         if source.op_type == "constexpr_lut_to_dense":
             return _behind(Form(_indexed(source, "indices")), op)
@@ -53,9 +53,17 @@ def _sparse(op: Op) -> Form:
     if constant_of(kept) is not None:
         return Form(Floats(_tensor(kept)), mask=_tensor(mask))
     source = _source(op, "nonzero_data")
-    if not isinstance(mask, Value) or mask.op is not source or mask.index != 0 or not isinstance(kept, Value) or kept.index != 1:
+    form = _masked(source)
+    of_one = isinstance(mask, Value) and mask.op is source and mask.index == 0
+    if not (of_one or _is_mask_of(form, mask)) or not isinstance(kept, Value) or kept.index != 1:
         raise UnreadableError(f"mask and elements of {op.op_type} {op.name} are not of one op")
-    return _masked(source)
+    return form
+
+
+def _is_mask_of(form: Form, mask: Operand) -> bool:
+    """Whether a mask is a constant that is equal to a form's, as coremltools writes it; no mask of vectors is one of elements."""
+    literal, own = constant_of(mask), form.mask
+    return literal is not None and literal.is_tensor and own is not None and same_tensor(literal.tensor, own)
 
 
 def _masked(op: Op) -> Form:
@@ -66,7 +74,7 @@ def _masked(op: Op) -> Form:
         raise UnreadableError(f"{op.op_type} {op.name} yields no mask that is known")
     kept = _operand(op, "nonzero_data")
     if constant_of(kept) is not None:
-        return Form(_scaled(op, "nonzero_data"), mask=_tensor(_operand(op, "data_mask")))
+        return Form(_integers(op, "nonzero_data"), mask=_tensor(_operand(op, "data_mask")))
     return _behind(_masked(_source(op, "nonzero_data")), op)
 
 
@@ -96,6 +104,13 @@ def _indexed(op: Op, indices: str) -> Indexed:
         rank = len(table.shape) - 2
         vector_axis = int(_tensor(axis).numpy().item()) % rank
     return Indexed(codes, entries, vector_axis)
+
+
+def _integers(op: Op, data: str) -> Scaled:
+    values = _scaled(op, data)
+    if not values.data.dtype.is_integer:
+        raise UnreadableError(f"{op.op_type} {op.name} scales {values.data.dtype}")
+    return values
 
 
 def _scaled(op: Op, data: str) -> Scaled:
