@@ -28,6 +28,8 @@ from mlpasses.numerics.loss import Between
 
 SECONDS_PER_BYTE: Final = 10e-9
 """In NumPy, for tables of the whole weight."""
+VECTORS: Final = 200
+"""How many times that vectors take."""
 SECONDS_PER_GROUP: Final = 3e-3
 """In NumPy, to choose the entries of a table."""
 
@@ -127,7 +129,7 @@ def engines_named(name: EngineName) -> Engines:
 
 def effort_of(nbytes: int, layout: Layout) -> float:
     """Seconds that tables for so many bytes take in NumPy."""
-    return nbytes * SECONDS_PER_BYTE * (20 if layout.vector > 1 else 1) + math.prod(layout.groups) * SECONDS_PER_GROUP
+    return nbytes * SECONDS_PER_BYTE * (VECTORS if layout.vector > 1 else 1) + math.prod(layout.groups) * SECONDS_PER_GROUP
 
 
 def tables_of(
