@@ -193,15 +193,17 @@ def _search_blocks(
 
 
 @compiled
-def _segment(weight: Array, first: Any, segments: Any, values: Array) -> None:
-    """A tile of segments, counted over all rows, from the `first` on. What a row's last one lacks is 0."""
-    for column in range(values.shape[1]):
+def _segments(weight: Array, first: Any, segments: Any, size: Any) -> Any:
+    """A tile of so many segments, counted over all rows, from the `first` on. What a row's last one lacks is 0."""
+    values = np.empty((SEGMENT, size), np.float32)
+    for column in range(size):
         row, start = (first + column) // segments, (first + column) % segments * SEGMENT
         length = min(SEGMENT, weight.shape[1] - start)
         for element in range(length):
             values[element, column] = widened(weight[row, start + element])
         for element in range(length, SEGMENT):
             values[element, column] = np.float32(0)
+    return values
 
 
 @compiled
@@ -212,14 +214,9 @@ def _moments_of_rows(
     total = weight.shape[0] * segments
     for first in range(0, total, TILE):
         size = min(TILE, total - first)
-        values = np.empty((SEGMENT, size), np.float32)
         narrow, sums = np.empty((3, size), np.float32), np.empty((2, size))
-        _segment(weight, first, segments, values)
-        if importance is None:
-            factors = None
-        else:
-            factors = np.empty((SEGMENT, size), np.float32)
-            _segment(importance, first, segments, factors)
+        values = _segments(weight, first, segments, size)
+        factors = None if importance is None else _segments(importance, first, segments, size)
         for lane in range(scale.shape[1]):
             for column in range(size):
                 row = (first + column) // segments
@@ -238,14 +235,9 @@ def _errors_of_rows(weight: Array, importance: Any, scale: Array, fewest: Array,
     total = weight.shape[0] * segments
     for first in range(0, total, TILE):
         size = min(TILE, total - first)
-        values = np.empty((SEGMENT, size), np.float32)
         narrow, sums = np.empty((3, size), np.float32), np.empty(size)
-        _segment(weight, first, segments, values)
-        if importance is None:
-            factors = None
-        else:
-            factors = np.empty((SEGMENT, size), np.float32)
-            _segment(importance, first, segments, factors)
+        values = _segments(weight, first, segments, size)
+        factors = None if importance is None else _segments(importance, first, segments, size)
         for lane in range(scale.shape[1]):
             for column in range(size):
                 row = (first + column) // segments
