@@ -162,15 +162,16 @@ class WeightPass(ProgramPass):
         selection = self._choose(program)
         self._note_unknown(program, cx)
         rows: list[PlanRow] = []
-        seen: set[Hashable] = set()
+        forms: dict[Hashable, Form] = {}
         for choice in selection.choices:
             proposal = choice.outcome
             if isinstance(proposal, Proposal):
+                shared = proposal.key in forms
+                form = forms.setdefault(proposal.key, canonical(proposal.form, proposal.opset))  # one to the passes behind, too
                 if choice.candidate.opset >= proposal.needs:  # below, no op says it, and the run refuses
-                    replace_weight(choice.candidate, canonical(proposal.form, proposal.opset), cx)
-                if proposal.key in seen:
+                    replace_weight(choice.candidate, form, cx)
+                if shared:
                     continue
-                seen.add(proposal.key)
             rows.append(self._plan_row(choice))
         rows += (planned(self._bystander(each)) for each in selection.bystanders)
         return Planned(tuple(rows), tuple(selection.faults()))
