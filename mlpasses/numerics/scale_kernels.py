@@ -207,9 +207,7 @@ def _segments(weight: Array, first: Any, segments: Any, size: Any) -> Any:
 
 
 @compiled
-def _moments_of_rows(
-    weight: Array, importance: Any, scale: Array, fewest: Array, most: Array, crossed: Array, squared: Array
-) -> None:
+def _moments_of_rows(weight: Array, importance: Any, scale: Array, fewest: Array, most: Array, crossed: Array, squared: Array) -> None:
     segments = (weight.shape[1] + SEGMENT - 1) // SEGMENT
     total = weight.shape[0] * segments
     for first in range(0, total, TILE):
