@@ -47,13 +47,14 @@ def _extremes_of_columns(keys: Array, table: Array, low: Array, high: Array, fli
 
 
 @compiled
-def _extremes_of_blocks(keys: Array, low: Array, high: Array, flip: Any, sign: Any) -> None:
-    """The extremes of rows, which are blocks, as bits."""
-    for block in range(keys.shape[0]):
+def _extremes_of_blocks(keys: Array, elements: Any, low: Array, high: Array, flip: Any, sign: Any) -> None:
+    """The extremes of blocks that lie one behind the other, as bits."""
+    for block in range(low.size):
         least, greatest = flip, ~flip
-        for inner in range(keys.shape[1]):
-            key = keys[block, inner]
-            key = key ^ ((key >> sign) & flip)
+        first = np.uint64(block * elements)
+        for inner in range(elements):
+            at = first + np.uint64(inner)  # unsigned: an index that might be negative would cost the vectors
+            key = keys[at] ^ ((keys[at] >> sign) & flip)
             least = min(least, key)
             greatest = max(greatest, key)
         low[block] = least ^ ((least >> sign) & flip)
@@ -61,12 +62,14 @@ def _extremes_of_blocks(keys: Array, low: Array, high: Array, flip: Any, sign: A
 
 
 @compiled
-def _magnitudes_of_blocks(keys: Array, high: Array, flip: Any) -> None:
-    """The greatest magnitudes of rows, as bits."""
-    for block in range(keys.shape[0]):
+def _magnitudes_of_blocks(keys: Array, elements: Any, high: Array, flip: Any) -> None:
+    """The greatest magnitudes of blocks, as bits."""
+    for block in range(high.size):
         greatest = flip ^ flip
-        for inner in range(keys.shape[1]):
-            greatest = max(greatest, keys[block, inner] & flip)
+        first = np.uint64(block * elements)
+        for inner in range(elements):
+            at = first + np.uint64(inner)
+            greatest = max(greatest, keys[at] & flip)
         high[block] = greatest
 
 
@@ -121,16 +124,17 @@ def _steps_of(scale: Array, zero: Array, lowest: Any, highest: Any, limit: Any, 
 
 
 @compiled
-def _quantize_tile(weight: Array, step: Array, zero: Array, fewest: Array, most: Array, out: Array, error: Array) -> None:
-    """The integers of rows, which are blocks, and what is lost of each element."""
-    for block in range(weight.shape[0]):
+def _quantize_tile(weight: Array, elements: Any, step: Array, zero: Array, fewest: Array, most: Array, out: Array, error: Array) -> None:
+    """The integers of blocks that lie one behind the other, and what is lost of each element."""
+    for block in range(step.size):
         scale, origin, least, greatest = step[block], np.int32(zero[block]), fewest[block], most[block]
-        for inner in range(weight.shape[1]):
-            element = weight[block, inner]
-            value = widened(element)
+        first = np.uint64(block * elements)
+        for inner in range(elements):
+            at = first + np.uint64(inner)
+            value = widened(weight[at])
             steps = min(max(np.rint(value / scale), least), greatest)
-            out[block, inner] = np.int8(np.int32(steps) + origin)
-            error[block, inner] = value - rounded(steps * scale, element)
+            out[at] = np.int8(np.int32(steps) + origin)
+            error[at] = value - rounded(steps * scale, weight[at])
 
 
 @compiled
@@ -148,7 +152,7 @@ def _quantize_column_tile(weight: Array, step: Array, zero: Array, fewest: Array
 def _add_loss(weight: Array, error: Array, sums: Array) -> None:
     """Apart from the loops over blocks: at 32 elements a block, sums across vectors would take longer than all else."""
     signal, noise, worst = 0.0, 0.0, np.int32(0)
-    for element in range(weight.size):
+    for element in range(weight.size):  # the room for what is lost may be larger
         value, lost = np.float64(widened(weight[element])), error[element]
         signal += value * value
         noise += np.float64(lost) * np.float64(lost)
@@ -159,58 +163,56 @@ def _add_loss(weight: Array, error: Array, sums: Array) -> None:
 
 
 @compiled
-def _quantize_known(weight: Array, step: Array, zero: Array, fewest: Array, most: Array, out: Array, sums: Array) -> None:
-    """Rows, which are blocks whose parameters are known: some of them in a tile, or a part of one."""
-    blocks, elements = weight.shape
-    error = np.empty(TILE, np.float32)
-    if elements <= TILE:
-        rows = TILE // elements
-        for first in range(0, blocks, rows):
-            part = weight[first : first + rows]
-            lost = error[: part.size]
-            at = slice(first, first + rows)
-            _quantize_tile(part, step[at], zero[at], fewest[at], most[at], out[first : first + rows], lost.reshape(part.shape))
-            _add_loss(part.reshape(part.size), lost, sums)
-        return
-    for block in range(blocks):
-        for start in range(0, elements, TILE):
-            piece = weight[block, start : start + TILE]
-            lost = error[: piece.size]
-            at = slice(block, block + 1)
-            integers = out[block, start : start + TILE].reshape((1, piece.size))
-            shape = (1, piece.size)
-            _quantize_tile(piece.reshape(shape), step[at], zero[at], fewest[at], most[at], integers, lost.reshape(shape))
-            _add_loss(piece, lost, sums)
+def _quantize_known(
+    weight: Array, elements: Any, step: Array, zero: Array, fewest: Array, most: Array, out: Array, error: Array, sums: Array
+) -> None:
+    """Blocks whose parameters are known, and that lie one behind the other: as many as fill a tile, or a tile of one."""
+    run = max(TILE // elements, 1)
+    for first in range(0, step.size, run):
+        last = min(first + run, step.size)
+        width = elements if elements <= TILE else TILE
+        for start in range(0, elements, width):
+            count = min(width, elements - start)
+            begin = first * elements + start
+            end = begin + (last - first) * count
+            _quantize_tile(
+                weight[begin:end], count, step[first:last], zero[first:last], fewest[first:last], most[first:last], out[begin:end], error
+            )
+            _add_loss(weight[begin:end], error, sums)
 
 
 @compiled
 def _quantize_rows(
-    weight: Array, keys: Array, lowest: Any, highest: Any, shared: Any, limit: Any, flip: Any, sign: Any, infinite: Any,
-    scale: Array, zero: Array, out: Array, sums: Array,
+    weight: Array, keys: Array, elements: Any, lowest: Any, highest: Any, shared: Any, limit: Any, flip: Any, sign: Any, infinite: Any,
+    low: Array, high: Array, low_bits: Array, high_bits: Array, origin: Array, step: Array, fewest: Array, most: Array,
+    scale: Array, zero: Array, out: Array, error: Array, sums: Array,
 ) -> bool:  # fmt: skip
-    """Blocks that lie in rows `[blocks, elements]`, each from its extremes to its integers. False where one is not finite."""
-    blocks = weight.shape[0]
-    rows = min(max(TILE // weight.shape[1], 1), blocks)
-    low, high, origin = np.empty(rows, keys.dtype), np.empty(rows, keys.dtype), np.full(rows, shared, np.int16)
-    step, fewest, most = np.empty(rows, np.float32), np.empty(rows, np.float32), np.empty(rows, np.float32)
-    for first in range(0, blocks, rows):
-        last = min(first + rows, blocks)
-        count = last - first
+    """Blocks that lie one behind the other, each from its extremes to its integers. False where one is not finite.
+
+    From `low` to `most`, and `error`: room for what is known of the blocks of a tile; `low_bits` and `high_bits` are `low` and `high`.
+    """
+    for first in range(0, scale.size, low.size):
+        last = min(first + low.size, scale.size)
+        count, begin, end = last - first, first * elements, last * elements
         if shared == NO_ZERO:
-            _extremes_of_blocks(keys[first:last], low, high, flip, sign)
-            origin = zero[first:last]
+            _extremes_of_blocks(keys[begin:end], elements, low_bits[:count], high_bits[:count], flip, sign)
         else:
-            _magnitudes_of_blocks(keys[first:last], high, flip)
-            low[:] = high
+            _magnitudes_of_blocks(keys[begin:end], elements, high_bits[:count], flip)
         for block in range(count):
-            if (low[block] & flip) >= infinite or (high[block] & flip) >= infinite:
+            if (high_bits[block] & flip) >= infinite or (shared == NO_ZERO and (low_bits[block] & flip) >= infinite):
                 return False
         if shared == NO_ZERO:
-            _fit_own(low[:count].view(weight.dtype), high[:count].view(weight.dtype), lowest, highest, limit, scale[first:last], origin)
+            _fit_own(low[:count], high[:count], lowest, highest, limit, scale[first:last], origin)
+            for block in range(count):
+                zero[first + block] = origin[block]
         else:
-            _fit_shared(low[:count].view(weight.dtype), high[:count].view(weight.dtype), lowest, highest, shared, limit, scale[first:last])
+            _fit_shared(high[:count], high[:count], lowest, highest, shared, limit, scale[first:last])
+            for block in range(count):
+                origin[block] = shared
         _steps_of(scale[first:last], origin, lowest, highest, limit, step, fewest, most)
-        _quantize_known(weight[first:last], step, origin, fewest, most, out[first:last], sums)
+        _quantize_known(
+            weight[begin:end], elements, step[:count], origin[:count], fewest[:count], most[:count], out[begin:end], error, sums
+        )
     return True
 
 
@@ -270,21 +272,24 @@ def quantize(weight: Array, table: Array, affine: Affine, levels: Grid, out: Arr
         elements = np.ascontiguousarray(raw(weight)).reshape(rows, channels)
         _quantize_columns(elements, table, step, zero, fewest, most, integers.reshape(rows, channels), sums)
     else:
-        elements = np.ascontiguousarray(raw(weight)).reshape(rows * channels, inner)
         _quantize_known(
-            elements, step[table].reshape(-1), zero[table].reshape(-1), fewest[table].reshape(-1), most[table].reshape(-1),
-            integers.reshape(rows * channels, inner), sums,
+            np.ascontiguousarray(raw(weight)).reshape(-1), inner, step[table].reshape(-1), zero[table].reshape(-1),
+            fewest[table].reshape(-1), most[table].reshape(-1), integers.reshape(-1), np.empty(TILE, np.float32), sums,
         )  # fmt: skip
     return Loss(*map(float, sums))
 
 
 def quantize_rows(weight: Array, levels: Grid, out: Affine, integers: Array) -> Loss:
     """As `affine_numpy.quantize_rows`; the sums may differ in their last bits."""
+    blocks, elements = weight.shape
+    tile = min(max(TILE // elements, 1), blocks)
+    low, high = np.empty((2, tile), weight.dtype)
+    step, fewest, most = np.empty((3, tile), np.float32)
     sums = np.zeros(3)
-    flip, sign, infinite = _key_constants(weight.dtype)
     finite = _quantize_rows(
-        raw(weight), _keys(weight), *_numbers(levels), overflow(weight.dtype), flip, sign, infinite,
-        raw(out.scale), _written(out.zero_point, levels), integers.view(np.int8), sums,
+        raw(weight).reshape(-1), _keys(weight).reshape(-1), elements, *_numbers(levels), overflow(weight.dtype),
+        *_key_constants(weight.dtype), raw(low), raw(high), _keys(low), _keys(high), np.empty(tile, np.int16), step, fewest, most,
+        raw(out.scale), _written(out.zero_point, levels), integers.view(np.int8).reshape(-1), np.empty(TILE, np.float32), sums,
     )  # fmt: skip
     if not finite:
         raise NotFiniteError
