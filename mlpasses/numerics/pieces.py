@@ -6,29 +6,6 @@ from collections.abc import Iterator
 from itertools import product
 
 
-def channel_runs(shape: tuple[int, ...], chunk: int) -> Iterator[slice]:
-    """Runs of channels that are done one after the other. Channels that are interleaved (`outer` > 1) are one run."""
-    outer, channels, inner = shape
-    run = channels if outer != 1 else max(1, chunk // max(inner, 1))
-    for first in range(0, channels, run):
-        yield slice(first, min(first + run, channels))
-
-
-def pieces(shape: tuple[int, ...], chunk: int) -> Iterator[tuple[int, slice, slice]]:
-    """Cuts a run `[outer, channels, inner]` into contiguous pieces: (position of the first element, part of outer, part of inner)."""
-    outer, channels, inner = shape
-    whole = slice(None)
-    if outer > 1:
-        step = max(1, chunk // max(channels * inner, 1))
-        for first in range(0, outer, step):
-            yield first * channels * inner, slice(first, first + step), whole
-    elif channels == 1:
-        for first in range(0, inner, chunk):
-            yield first, whole, slice(first, first + chunk)
-    else:
-        yield 0, whole, whole
-
-
 def strips(shape: tuple[int, ...], unit: int, chunk: int) -> Iterator[tuple[slice, slice, slice]]:
     """Cuts a view into contiguous pieces of about `chunk` elements, in C order, none of them cut inside `unit` channels."""
     outer, channels, inner = shape
