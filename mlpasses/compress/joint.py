@@ -51,6 +51,7 @@ def row_of(form: Form, scheme: Scheme) -> Row:
 
 
 _PRUNED: Final = "the docs of constexpr_lut_to_sparse and constexpr_sparse_blockwise_shift_scale; coremltools, pruning first"
+_CHAINED: Final = "the docs of these ops, which may follow one another; coremltools loads and decodes it, and writes none"
 _ANEW: Final = "put DecompressWeights before, to compress it anew"
 
 TABLE: Final[Mapping[tuple[Kind, Scheme], Row]] = {
@@ -58,13 +59,13 @@ TABLE: Final[Mapping[tuple[Kind, Scheme], Row]] = {
     ("integers", "prune"): Row("integers", _PRUNED),
     ("indices", "prune"): Row("indices", _PRUNED),
     ("indices of integers", "prune"): Row("indices of integers", _PRUNED),
-    ("scaled indices", "prune"): Row("scaled indices", _PRUNED),
-    ("scaled indices of integers", "prune"): Row("scaled indices of integers", _PRUNED),
+    ("scaled indices", "prune"): Row("scaled indices", _CHAINED),
+    ("scaled indices of integers", "prune"): Row("scaled indices of integers", _CHAINED),
     ("floats", "quantize"): Row("integers", "coremltools: prune_weights, then linear_quantize_weights with joint_compression"),
     ("indices", "quantize"): Row(
         "indices of integers", "coremltools: palettize_weights, then linear_quantize_weights with joint_compression"
     ),
-    ("scaled indices", "quantize"): Row("scaled indices of integers", "the same, below the scale of enable_per_channel_scale"),
+    ("scaled indices", "quantize"): Row("scaled indices of integers", _CHAINED),
     ("floats", "palettize"): Row("indices", "coremltools: prune_weights, then palettize_weights with joint_compression"),
     ("integers", "palettize"): Row(
         "indices of integers", "coremltools: linear_quantize_weights, then palettize_weights with joint_compression"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ir.core import Block, Op
+from ir.core import Block
 from ir.substitute import constant_sources, erase_unused
 from mlpasses.candidates import Candidate
 from mlpasses.context import Context
@@ -17,18 +17,23 @@ def replace_weight(candidate: Candidate, form: Form, cx: Context) -> None:
     assert block is not None  # it was found in one
     ops = ops_of(form, old, candidate.opset)
     sources = constant_sources(old)
+    names = {value: value.name for op in ops[:-1] for value in op.outputs}
     for op in ops[:-1]:
-        _free_names(op, block)
+        for value in op.outputs:
+            value.rename(_free_name(value.name, block))
         block.insert_before(old, op)
     block.replace(old, ops[-1])
     erase_unused(sources)
+    for value, name in names.items():  # which may have been that of an op of the old form
+        if block.value_named(name) is None:
+            value.rename(name)
     cx.made(*ops, sources=(old,))
 
 
-def _free_names(op: Op, block: Block) -> None:
-    """Renames the outputs of a detached op whose names are taken in a block."""
-    for value in op.outputs:
-        name, number = value.name, 0
-        while block.value_named(value.name) is not None:
-            number += 1
-            value.rename(f"{name}_{number}")
+def _free_name(name: str, block: Block) -> str:
+    """The name, or one made of it that nothing in a block has."""
+    free, number = name, 0
+    while block.value_named(free) is not None:
+        number += 1
+        free = f"{name}_{number}"
+    return free

@@ -185,6 +185,19 @@ def test_what_is_pruned_twice_is_zero_where_either_is() -> None:
     assert not (mask(twice) & ~mask(once)).any()
 
 
+def test_inner_values_are_named_as_if_the_form_had_been_made_at_once() -> None:
+    made = after(PRUNE, PALETTIZE, QuantizeLuts())
+    assert [value.name for op in constexprs(made) for value in op.outputs] == ["w_lut", "w_palettized_0", "w_palettized_1", "w"]
+
+
+def test_a_name_that_another_value_has_is_not_taken() -> None:
+    program = linears({"w": WEIGHT, "w_palettized_0": numbers(64, 64, seed=1)})
+    made = run(program, Pipeline(PRUNE, PALETTIZE)).program
+    names = [value.name for op in constexprs(made) for value in op.outputs]
+    assert len(names) == len(set(names)) == 6
+    assert {"w", "w_palettized_0"} <= {weight.name for weight in made.weights()}
+
+
 # What numbers are chosen for
 
 
