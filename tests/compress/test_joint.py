@@ -29,7 +29,9 @@ from mlpasses.pipeline import Pipeline
 from tests.compress.joints import PAIRS, TRIPLES, Order, decoded, form, mask, ordered
 from tests.compress.models import (
     assert_decoded_alike,
+    constexprs,
     linear,
+    linears,
     numbers,
     reason,
     reloaded,
