@@ -19,6 +19,8 @@ from ir.types import FP16, DType
 from mlpasses.compress.weight_pass import WeightPass
 from mlpasses.errors import ConfigError
 from mlpasses.manager import run
+from mlpasses.pipeline import Pipeline
+from mlpasses.raising import RaiseOpset
 from mlpasses.report import WeightRow
 from mlpasses.rules import Rules
 from mlpasses.select import Filter, name
@@ -76,7 +78,7 @@ def skipped(rows: Mapping[tuple[int, str], WeightRow], grid: Sequence[Point]) ->
 
 
 def assert_refused(weight_pass: WeightPass, opset: Opset, needs: Opset, dtype: DType = FP16) -> None:
-    """Whether plan and run both say which opset a program would have to be raised to."""
+    """Whether plan and run both say which opset a program would have to be raised to, and it is enough to do so."""
     program = linear(numbers(64, 64, dtype=dtype.numpy), opset)
     (finding,) = weight_pass.plan(program).findings
     with pytest.raises(ConfigError) as error:
@@ -86,3 +88,7 @@ def assert_refused(weight_pass: WeightPass, opset: Opset, needs: Opset, dtype: D
         assert f'put RaiseOpset("{needs}") before {weight_pass.name}' in text
     if opset is not IOS15:
         assert f"needs {needs}, for 1 weights" in finding
+    raised = Pipeline(RaiseOpset(needs), weight_pass)
+    plan = raised.plan(program)
+    assert (plan.findings, [row.skipped for row in plan.rows]) == ([], [None])
+    assert len(run(program, raised).report.weights) == 1
