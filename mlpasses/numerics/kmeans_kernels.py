@@ -1,5 +1,7 @@
 """The parts of `kmeans` and `lagrange` that loop over values, compiled. Equal results bit for bit: the same operations in the same order.
 
+Numba keeps what it compiled until this file changes; it does not notice that a constant of `kmeans` has, so touch this file then.
+
 `nnan` and `nsz` let the maxima be vectorized and change no value: there are no NaN, and no sign of zero matters.
 """
 
@@ -12,7 +14,7 @@ import numba
 import numpy as np
 
 from mlpasses.numerics import lagrange
-from mlpasses.numerics.kmeans import BINS, CUBE_ROOT, FAR, REACH, STEPS, THIRD, WINDOW, Floats, Integers, Solver
+from mlpasses.numerics.kmeans import BINS, CUBE_ROOT, FAR, FINE, REACH, STEPS, THIRD, WIDE, WINDOW, Floats, Integers, Solver
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,12 +50,8 @@ def _prefix_sums(values: Floats, weights: Floats, centre: float, x: Floats, tota
 
 
 @_compiled
-def _bins(n: int, x: Floats, total: Floats, cubes: Floats, roots: Floats, edges: Integers) -> int:
-    """As `kmeans.bins`, of `BINS` bins; how many there are."""
-    if n <= BINS:
-        for index in range(n + 1):
-            edges[index] = index
-        return n
+def _measured(n: int, x: Floats, total: Floats, cubes: Floats, roots: Floats, reached: Floats) -> None:
+    """As `kmeans._measured`, for `BINS` bins."""
     cube_bits, root_bits = cubes.view(np.int64), roots.view(np.int64)
     for index in range(n - 1):
         gap = x[index + 1] - x[index]
@@ -74,20 +72,28 @@ def _bins(n: int, x: Floats, total: Floats, cubes: Floats, roots: Floats, edges:
     for index in range(n - 1):
         sum_ += min(roots[index], bound)
     bound = min(sum_ * 2 / BINS, bound)
-    reached = cubes
     sum_ = 0.0
     reached[0] = 0.0
     for index in range(n - 1):
         sum_ += min(roots[index], bound)
         reached[index + 1] = sum_
-    edges[0], edges[BINS] = 0, n
+
+
+@_compiled
+def _cut(n: int, reached: Floats, count: int, edges: Integers) -> int:
+    """As `kmeans._cut`; how many bins there are."""
+    if n <= count:
+        for index in range(n + 1):
+            edges[index] = index
+        return n
+    edges[0], edges[count] = 0, n
     at = 0
-    for index in range(1, BINS):
-        mark = sum_ * index / BINS
+    for index in range(1, count):
+        mark = reached[n - 1] * index / count
         while reached[at] < mark:
             at += 1
-        edges[index] = min(max(at, edges[index - 1] + 1), n - BINS + index)
-    return BINS
+        edges[index] = min(max(at, edges[index - 1] + 1), n - count + index)
+    return count
 
 
 @_compiled
@@ -95,13 +101,17 @@ def _best_of_bins(total: Floats, moment: Floats, m: int, places: int, gains: Flo
     """As `kmeans._best_of_bins`. Four rows at a time, so that the best so far is read and written a fourth as often."""
     band = -(-REACH * m // places)
     while True:
-        gains[: m + 4, : m + 4] = -np.inf
         for s in range(m):
-            for t in range(s + 1, min(s + band, m) + 1):
+            end = min(s + band, m) + 1
+            gains[s, max(s - 3, 0) : s + 1] = -np.inf
+            gains[s, end : min(end + 3, m + 1)] = -np.inf
+            for t in range(s + 1, end):
                 difference = moment[t] - moment[s]
                 gains[s, t] = difference * difference / (total[t] - total[s])
+        gains[m : m + 3, max(m - 3, 0) : m + 1] = -np.inf
         best[:places, : m + 4] = -np.inf
-        best[0, : m + 1] = gains[0, : m + 1]
+        end = min(band, m) + 1
+        best[0, 1:end] = gains[0, 1:end]
         for place in range(1, places - 1):
             for s in range(0, m, 4):
                 base_0, base_1, base_2, base_3 = best[place - 1, s], best[place - 1, s + 1], best[place - 1, s + 2], best[place - 1, s + 3]
@@ -112,7 +122,7 @@ def _best_of_bins(total: Floats, moment: Floats, m: int, places: int, gains: Flo
         after, to = m, m
         for place in range(places - 2, -1, -1):
             most, at = -np.inf, 0
-            for s in range(to):
+            for s in range(max(to - band, 0), to):
                 if best[place, s] + gains[s, to] > most:
                     most, at = best[place, s] + gains[s, to], s
             chosen[place] = at
@@ -127,27 +137,27 @@ def _best_of_bins(total: Floats, moment: Floats, m: int, places: int, gains: Flo
 @_compiled
 def _best_of_windows(total: Floats, moment: Floats, n: int, windows: Integers, best: Floats, found: Integers) -> None:
     """As `kmeans._best_of_windows`."""
-    cuts = len(windows)
-    weight_from, moment_from = np.empty(WINDOW), np.empty(WINDOW)
-    for u in range(WINDOW):
+    cuts, width = windows.shape
+    weight_from, moment_from = np.empty(width), np.empty(width)
+    for u in range(width):
         weight_from[u], moment_from[u] = total[windows[0, u]], moment[windows[0, u]]
         difference = moment_from[u] - moment[0]
         best[0, u] = difference * difference / (weight_from[u] - total[0])
     for place in range(1, cuts):
-        for u in range(WINDOW):
+        for u in range(width):
             weight, sum_ = total[windows[place, u]], moment[windows[place, u]]
             most = -np.inf
-            for v in range(WINDOW):
+            for v in range(width):
                 between, difference = weight - weight_from[v], sum_ - moment_from[v]
                 gain = best[place - 1, v] + difference * difference / between if between > 0 else -np.inf
                 most = max(most, gain)
             best[place, u] = most
-        for u in range(WINDOW):
+        for u in range(width):
             weight_from[u], moment_from[u] = total[windows[place, u]], moment[windows[place, u]]
     weight, sum_ = total[n], moment[n]
     for place in range(cuts - 1, -1, -1):
         most, at = -np.inf, 0
-        for v in range(WINDOW):
+        for v in range(width):
             between, difference = weight - total[windows[place, v]], sum_ - moment[windows[place, v]]
             gain = best[place, v] + difference * difference / between if between > 0 else -np.inf
             if gain > most:
@@ -157,9 +167,22 @@ def _best_of_windows(total: Floats, moment: Floats, n: int, windows: Integers, b
 
 
 @_compiled
-def _refined(total: Floats, moment: Floats, n: int, spacing: Integers, windows: Integers, best: Floats, where: Integers) -> None:
+def _refined(total: Floats, moment: Floats, n: int, edges: Integers, best: Floats, where: Integers) -> None:
     """As `kmeans._refined`, in place."""
-    cuts = len(windows)
+    cuts, last = len(where), len(edges) - 1
+    windows = np.empty((cuts, WIDE), np.int64)
+    for place in range(cuts):
+        near = np.searchsorted(edges, where[place]) - WIDE // 2
+        for u in range(WIDE):
+            at = edges[min(max(near + u, 0), last)]
+            windows[place, u] = min(max(at, place + 1), n - cuts + place)
+        windows[place, WIDE // 2] = where[place]
+    _best_of_windows(total, moment, n, windows, best, where)
+    spacing = np.empty(cuts, np.int64)
+    for place in range(cuts):
+        at = np.searchsorted(edges, where[place])
+        spacing[place] = (edges[min(at + 2, last)] - edges[max(at - 2, 0)] + WINDOW - 1) // WINDOW
+    windows = np.empty((cuts, WINDOW), np.int64)
     for _ in range(STEPS):
         for place in range(cuts):
             for u in range(WINDOW):
@@ -186,11 +209,10 @@ def _near(values: Floats, weights: Floats, starts: Integers, places: int, found:
         longest = max(longest, starts[group + 1] - starts[group])
     cuts = places - 1
     x, total, moment = np.empty(longest), np.empty(longest + 1), np.empty(longest + 1)
-    cubes, roots = np.empty(longest), np.empty(longest)
-    edges, bin_total, bin_moment = np.empty(BINS + 1, np.int64), np.empty(BINS + 1), np.empty(BINS + 1)
+    cubes, roots, reached = np.empty(longest), np.empty(longest), np.empty(longest)
+    edges, bin_total, bin_moment = np.empty(FINE + 1, np.int64), np.empty(BINS + 1), np.empty(BINS + 1)
     gains, best = np.empty((BINS + 4, BINS + 4)), np.empty((places, BINS + 4))
-    where, spacing = np.empty(cuts, np.int64), np.empty(cuts, np.int64)
-    windows = np.empty((cuts, WINDOW), np.int64)
+    where = np.empty(cuts, np.int64)
     for group in range(len(starts) - 1):
         first, end = starts[group], starts[group + 1]
         centre = values[(first + end) // 2] if end > first else 0.0
@@ -199,16 +221,17 @@ def _near(values: Floats, weights: Floats, starts: Integers, places: int, found:
             for place in range(places):
                 found[group, place] = x[min(place, n - 1)] if n else 0.0
             continue
-        m = _bins(n, x, total, cubes, roots, edges)
+        if n > BINS:
+            _measured(n, x, total, cubes, roots, reached)
+        m = _cut(n, reached, BINS, edges)
         for index in range(m + 1):
             bin_total[index], bin_moment[index] = total[edges[index]], moment[edges[index]]
         _best_of_bins(bin_total, bin_moment, m, places, gains, best, where)
         for place in range(cuts):
-            at = where[place]
-            where[place] = edges[at]
-            spacing[place] = (edges[min(at + 2, m)] - edges[max(at - 2, 0)] + WINDOW - 1) // WINDOW
+            where[place] = edges[where[place]]
         if n > BINS and cuts:
-            _refined(total, moment, n, spacing, windows, best, where)
+            m = _cut(n, reached, FINE, edges)
+            _refined(total, moment, n, edges[: m + 1], best, where)
         left = 0
         for place in range(places):
             right = where[place] if place < cuts else n

@@ -25,7 +25,7 @@ from mlpasses.numerics.affine import Array, Doubles, Emit, Loss
 from mlpasses.numerics.distinct import NUMPY as COLLECTOR
 from mlpasses.numerics.distinct import Collector, Distinct, collect, group_runs, half_keys
 from mlpasses.numerics.kmeans import Integers, Solver
-from mlpasses.numerics.pieces import channel_runs, strips
+from mlpasses.numerics.pieces import strips
 
 
 class TooManyValuesError(ValueError):
@@ -175,14 +175,16 @@ def _assigned(
     emit: Emit,
     importance: Array | None,
 ) -> tuple[Palette, Loss]:
-    _, groups, inner = weight.shape
+    outer, groups, inner = weight.shape
+    chunk = engine.collector.chunk
     palette = Palette(np.zeros((groups, places), weight.dtype), np.zeros(groups, np.int64))
     loss = Loss()
     buffer = np.empty(0, np.uint8)
     if not groups:
         return palette, loss
-    for run in channel_runs(weight.shape, engine.collector.chunk):
-        for part in group_runs(weight[:, run].shape, engine.collector.chunk):
+    # Groups that are interleaved are one run, since codes are emitted in the order of the weight.
+    for run in group_runs(weight.shape, chunk) if outer == 1 else [slice(0, groups)]:
+        for part in group_runs(weight[:, run].shape, chunk):
             at = slice(run.start + part.start, run.start + part.stop)
             found = collect(weight[:, at], None if importance is None else importance[:, at], engine.collector)
             palette.entries[at], palette.used[at], lost = _settled(choose(at, found), found, weight.dtype, engine)
@@ -191,8 +193,8 @@ def _assigned(
         position = run.start * inner
         view, entries = weight[:, run], palette.entries[run]
         limits = _stored_limits(entries, palette.used[run])
-        for outer, middle, last in strips(view.shape, 1, engine.collector.chunk):
-            piece = view[outer, middle, last]
+        for first, middle, last in strips(view.shape, 1, chunk):
+            piece = view[first, middle, last]
             if buffer.size < piece.size:
                 buffer = np.empty(piece.size, np.uint8)
             out = buffer[: piece.size].reshape(piece.shape)

@@ -6,14 +6,6 @@ from collections.abc import Iterator
 from itertools import product
 
 
-def channel_runs(shape: tuple[int, ...], chunk: int) -> Iterator[slice]:
-    """Runs of channels that are done one after the other. Channels that are interleaved (`outer` > 1) are one run."""
-    outer, channels, inner = shape
-    run = channels if outer != 1 else max(1, chunk // max(inner, 1))
-    for first in range(0, channels, run):
-        yield slice(first, min(first + run, channels))
-
-
 def strips(shape: tuple[int, ...], unit: int, chunk: int) -> Iterator[tuple[slice, slice, slice]]:
     """Cuts a view into contiguous pieces of about `chunk` elements, in C order, none of them cut inside `unit` channels."""
     outer, channels, inner = shape

@@ -19,7 +19,7 @@ from mlpasses.numerics.kmeans import NUMPY, Floats, Solver, exact
 Array: TypeAlias = npt.NDArray[Any]
 Draw: TypeAlias = Callable[[np.random.Generator, int], Array]
 
-SIZES: Final = (3000, 12_288, 65_536, 1 << 18)
+SIZES: Final = (1000, 12_288, 1 << 17)
 PLACES: Final = (2, 4, 8, 16)
 MANY: Final = (64, 256)
 
@@ -114,4 +114,4 @@ def main(groups: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
