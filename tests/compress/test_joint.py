@@ -12,9 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ir.builder import FunctionBuilder, build_program
+from ir.const import Const
 from ir.core import Program
 from ir.opset import IOS16, IOS17, IOS18, IOS26, Opset
-from ir.tensors import Array, same_tensor
+from ir.tensors import Array, ArrayTensor, same_tensor
+from ir.types import FP16, FP32, UINT1, DType, TensorType
 from mlpasses.compress.joint import TABLE, Kind, Scheme, kind_of
 from mlpasses.compress.palettize import PalettizeWeights
 from mlpasses.compress.prune import PruneWeights
@@ -338,6 +341,41 @@ def test_a_cast_to_fp32_stays_behind_fp16_numbers(behind: tuple[WeightPass, ...]
     saved = after(first, *behind, weight=numbers(64, 64, dtype=np.float32))
     assert scheme(saved).endswith(", cast to fp32")
     assert_decoded_alike(saved, saved.save(tmp_path / "m.mlpackage"))
+
+
+def of_others(dtype: DType, last: str, parameter: str, **operands: Any) -> Program:
+    """x · wᵀ with a weight that is the result of an op over a sparse fp16 weight."""
+    kept = numbers(64, 64)
+    flags = np.abs(kept) > 0.03
+    with FunctionBuilder(inputs={"x": TensorType(dtype, (1, 64))}, opset=IOS18) as f:
+        sparse = f.op(
+            "constexpr_sparse_to_dense", name="s",
+            nonzero_data=Const.of(ArrayTensor(kept[flags])), mask=Const.of(ArrayTensor(flags.astype(np.uint8), UINT1)),
+        )  # fmt: skip
+        weight = f.op(last, name="w", **{parameter: sparse}, **operands)
+        f.outputs(y=f.op("linear", x=f.inputs["x"], weight=weight, name="lin"))
+    return build_program(f)
+
+
+def test_tables_for_fp16_numbers_of_a_fp32_weight_are_fp16(tmp_path: Path) -> None:
+    before = of_others(FP32, "constexpr_cast", "source_val", output_dtype="fp32")
+    result = run(before, PALETTIZE)
+    values = form(result.program).values
+    assert isinstance(values, Indexed)
+    assert values.dtype is FP16
+    assert scheme(result.program).endswith("lut 4-bit, 1 group, cast to fp32")
+    assert_decoded_alike(result.program, result.save(tmp_path / "m.mlpackage"))
+
+
+@pytest.mark.parametrize("each", PASSES)
+def test_chains_that_are_no_form_are_left_alone_with_the_reason(each: Scheme) -> None:
+    before = of_others(FP16, "constexpr_blockwise_shift_scale", "data", scale=Const.of(ArrayTensor(np.ones((64, 1), np.float16))))
+    result = run(before, PASSES[each])
+    assert reason(result) == (
+        "it is compressed already, as sparse 44.5%, scaled per-channel: put DecompressWeights before, to compress it anew "
+        "(constexpr_blockwise_shift_scale w ends a chain of a kind that is not known)"
+    )
+    assert untouched(result, before)
 
 
 # Plans
