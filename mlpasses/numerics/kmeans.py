@@ -27,6 +27,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from mlpasses.numerics import lagrange
 
@@ -206,34 +207,34 @@ def _best_in_band(total: Floats, moment: Floats, places: int, band: int) -> Inte
     m = len(total) - 1
     before = np.full(band, total[0]), np.full(band, moment[0])
     totals, moments = (np.concatenate(column) for column in zip(before, (total, moment), strict=True))
-    gains = _gains(_rows(totals, band), _rows(moments, band), total[:, None], moment[:, None])
+    before_total, before_moment = sliding_window_view(totals, band)[: m + 1], sliding_window_view(moments, band)[: m + 1]
+    gains = _gains(before_total, before_moment, total[:, None], moment[:, None])
     gains[np.arange(m + 1)[:, None] - band + np.arange(band) < 0] = -np.inf
-    first = np.full(m + 1, -np.inf)
+    best = np.full((max(places - 1, 1), band + m + 1), -np.inf)
+    rows = sliding_window_view(best, band, axis=1)[:, : m + 1]
     reached = np.arange(1, band + 1)
-    first[1 : band + 1] = gains[reached, band - reached]
-    padding = np.full(band, -np.inf)
-    best = [np.concatenate((padding, first))]
-    for _ in range(places - 2):
-        best.append(np.concatenate((padding, (_rows(best[-1], band) + gains).max(axis=1))))
+    best[0, band + reached] = gains[reached, band - reached]
+    sums = np.empty_like(gains)
+    for place in range(1, places - 1):
+        np.add(rows[place - 1], gains, out=sums)
+        sums.max(axis=1, out=best[place, band:])
     where = np.empty(places - 1, np.int64)
     at = m
     for place in range(places - 2, -1, -1):
-        at += int((best[place][at : at + band] + gains[at]).argmax()) - band
+        at += int((best[place, at : at + band] + gains[at]).argmax()) - band
         where[place] = at
     return where
-
-
-def _rows(padded: Floats, band: int) -> Floats:
-    """Row t is `padded[t : t + band]`: the last `band` numbers before t of what `band` numbers were put in front of."""
-    return np.lib.stride_tricks.sliding_window_view(padded, band)[: len(padded) - band]
 
 
 def _gains(total_from: Floats, moment_from: Floats, total_to: Floats, moment_to: Floats) -> Floats:
     """What clusters from here to there gain; -∞ where there is nothing between."""
     weight = total_to - total_from
-    moment = moment_to - moment_from
+    gain = moment_to - moment_from
+    gain *= gain
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(weight > 0, moment * moment / weight, -np.inf)
+        gain /= weight
+    gain[weight <= 0] = -np.inf
+    return gain
 
 
 def _refined(total: Floats, moment: Floats, where: Integers, edges: Integers) -> Integers:
