@@ -31,7 +31,9 @@ SECONDS_PER_BYTE: Final = 10e-9
 VECTORS: Final = 200
 """How many times that vectors take."""
 SECONDS_PER_GROUP: Final = 3e-3
-"""In NumPy, to choose the entries of a table."""
+"""In NumPy, to choose up to 16 entries of a table."""
+SECONDS_PER_LARGE_GROUP: Final = 0.1
+"""In NumPy, to choose more of them."""
 
 
 @frozen(eq=False)
@@ -129,7 +131,8 @@ def engines_named(name: EngineName) -> Engines:
 
 def effort_of(nbytes: int, layout: Layout) -> float:
     """Seconds that tables for so many bytes take in NumPy."""
-    return nbytes * SECONDS_PER_BYTE * (VECTORS if layout.vector > 1 else 1) + math.prod(layout.groups) * SECONDS_PER_GROUP
+    group = SECONDS_PER_GROUP if layout.widths[-1] <= 4 else SECONDS_PER_LARGE_GROUP
+    return nbytes * SECONDS_PER_BYTE * (VECTORS if layout.vector > 1 else 1) + math.prod(layout.groups) * group
 
 
 def tables_of(
