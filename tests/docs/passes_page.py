@@ -47,9 +47,9 @@ import mlpasses as mp
 assert mp.parse_pipeline("fold-constants: {max_bytes: 4096}") == mp.Pipeline(mp.FoldConstants(max_bytes=4096))
 ```
 
-`mlpasses passes` lists these and those of installed packages, `mlpasses passes NAME` says of one what this page does. How to add one is in
-[writing-passes.md](writing-passes.md). What a pass preserves is checked: the interface and the opset after every pass of a run, the meaning
-(what functions compute, to the last bit) by the tests.
+`mlpasses passes` lists these and those of installed packages, `mlpasses passes NAME` says of one what this page does. Which scheme for
+weights when is in [compression.md](compression.md), how to add a pass in [writing-passes.md](writing-passes.md). What a pass preserves is
+checked: the interface and the opset after every pass of a run, the meaning (what functions compute, to the last bit) by the tests.
 """
 
 RULES: Final = """\
