@@ -53,9 +53,9 @@ class QuantizeKeptJob:
         flags = mask.numpy()
         weight = decoded(self.stored)
         packer = Packer(integers.bits, packing, out.emit("data"))
-        # Zeros are in every range and cost nothing, so that extremes are those of the elements that are kept; a search leaves zeros out.
-        search, importance = (ScaleSearch(), flags.astype(np.float32)) if self.config.scales == "searched" else (None, None)
-        affine, loss = quantize_blocks(weight, self.counts, self.config.levels, kernels, Kept(flags, packer), search, importance)
+        # Zeros are in every range, and exact with every scale and zero point, so that what is chosen is for the elements that are kept.
+        search = ScaleSearch() if self.config.scales == "searched" else None
+        affine, loss = quantize_blocks(weight, self.counts, self.config.levels, kernels, Kept(flags, packer), search)
         packer.finish()
         kept = int(np.count_nonzero(flags))
         parts = {"data": Part(integers, (kept,)), **scale_parts(affine, self.counts, integers, self.scale_dtype, out)}

@@ -343,7 +343,7 @@ def test_a_cast_to_fp32_stays_behind_fp16_numbers(behind: tuple[WeightPass, ...]
     assert_decoded_alike(saved, saved.save(tmp_path / "m.mlpackage"))
 
 
-def of_others(dtype: DType, last: str, parameter: str, **operands: Any) -> Program:
+def of_others(dtype: DType, last: str, parameter: str, **more: Any) -> Program:
     """x · wᵀ with a weight that is the result of an op over a sparse fp16 weight."""
     kept = numbers(64, 64)
     flags = np.abs(kept) > 0.03
@@ -352,7 +352,8 @@ def of_others(dtype: DType, last: str, parameter: str, **operands: Any) -> Progr
             "constexpr_sparse_to_dense", name="s",
             nonzero_data=Const.of(ArrayTensor(kept[flags])), mask=Const.of(ArrayTensor(flags.astype(np.uint8), UINT1)),
         )  # fmt: skip
-        weight = f.op(last, name="w", **{parameter: sparse}, **operands)
+        operands: dict[str, Any] = {parameter: sparse, **more}
+        weight = f.op(last, name="w", **operands)
         f.outputs(y=f.op("linear", x=f.inputs["x"], weight=weight, name="lin"))
     return build_program(f)
 
@@ -413,6 +414,13 @@ def test_the_size_of_a_pipeline_of_three_is_planned_exactly() -> None:
     # half of the indices, a bit for each element, four tables of sixteen bytes, one scale
     assert planned == 64 * 64 // 2 // 2 + 64 * 64 // 8 + 4 * 16 + 2
     assert run(linear(WEIGHT), pipeline).report.weights[-1].after == planned
+
+
+def test_the_size_of_pruned_vectors_is_planned_exactly() -> None:
+    pipeline = Pipeline(VECTORS, PruneWeights(Magnitude(0.5, block_size=2)))
+    # half of the 2,048 indices of 6 bits, a bit for each, a table of 64 vectors
+    assert [row.after for row in pipeline.plan(linear(WEIGHT)).rows][-1] == 1024 * 6 // 8 + 2048 // 8 + 64 * 2 * 2
+    assert run(linear(WEIGHT), pipeline).report.weights[-1].after == 1024 * 6 // 8 + 2048 // 8 + 64 * 2 * 2
 
 
 def test_what_would_take_more_bytes_is_left_as_it_is() -> None:

@@ -99,6 +99,19 @@ def test_a_searched_scale_is_no_worse() -> None:
     assert lost[1] < lost[0]
 
 
+def test_a_searched_scale_is_the_best_for_the_elements_and_not_for_the_entries() -> None:
+    """Tables of heavy-tailed weights have entries far out that few elements are of."""
+    lost = np.zeros(2)
+    for seed in range(8):
+        weight = (np.random.default_rng(seed).standard_t(2, (64, 64)) * 0.05).astype(np.float16)
+        program = run(linear(weight), PalettizeWeights(Palettize(4))).program
+        for at, uses in enumerate((QuantizeTableJob._uses, lambda job: None)):
+            with mock.patch.object(QuantizeTableJob, "_uses", uses):
+                made = run(program, QuantizeLuts(QuantizeLut(scales="searched"))).program
+            lost[at] += np.square(decoded(program).astype(np.float64) - decoded(made)).sum()
+    assert lost[0] < lost[1]
+
+
 @given(st.integers(0, 1000), st.booleans(), st.sampled_from((1, 2, 4)), st.sampled_from((1, 2)), st.integers(1, 30))
 def test_entries_count_as_often_as_there_are_indices_of_them(seed: int, masked: bool, nbits: int, vector: int, chunk: int) -> None:
     draw = np.random.default_rng(seed)
