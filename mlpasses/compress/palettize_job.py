@@ -204,7 +204,7 @@ def folded_tables(weight: Array, layout: Layout, config: Palettize, engines: Eng
     Raises as `tables_of`.
     """
     divided, scale = _divided(weight, layout.axis)
-    base = tables_of(divided, layout, config, engines, _nowhere, codebook_of(config))
+    base = tables_of(divided, layout, config, engines, _nowhere, codebook_of(config), _squares(scale, weight.shape))
     lut = repeated_array(base.entries[..., 0], (*layout.channels, base.entries.shape[-2]))
     products = (lut.astype(np.float32) * scale.astype(np.float32)[..., None]).astype(weight.dtype)
     view = channel_view(weight.shape, layout.axis)
@@ -219,7 +219,11 @@ def chained_tables(weight: Array, layout: Layout, config: Palettize, engines: En
     """
     divided, scale = _divided(weight, layout.axis)
     pieces: list[Array] = []
-    base = tables_of(divided, layout, config, engines, lambda position, codes: pieces.append(codes.copy()), codebook_of(config))
+
+    def keep(position: int, codes: npt.NDArray[Any]) -> None:
+        pieces.append(codes.copy())
+
+    base = tables_of(divided, layout, config, engines, keep, codebook_of(config), _squares(scale, weight.shape))
     codes = np.concatenate(pieces).reshape(layout.indices(weight.shape))
     emit(0, codes)
     (width,) = layout.widths
@@ -229,13 +233,23 @@ def chained_tables(weight: Array, layout: Layout, config: Palettize, engines: En
 
 
 def _divided(weight: Array, axis: int) -> tuple[Array, Array]:
-    """A weight with each channel divided by its greatest magnitude, and these; a channel of zeros is divided by 1."""
+    """A weight with each channel divided by its greatest magnitude, and these.
+
+    A channel of zeros has the least of the others', so that it costs least that the table may have no 0; where there are no others, 1.
+    """
     others = tuple(each for each in range(weight.ndim) if each != axis)
     scale = np.abs(weight).max(axis=others, keepdims=True)
     if not np.isfinite(scale).all():
         raise NotFiniteError
-    scale = np.where(scale == 0, weight.dtype.type(1), scale).astype(weight.dtype)
+    least = scale[scale > 0].min(initial=scale.max(initial=0)) or 1
+    scale = np.where(scale == 0, least, scale).astype(weight.dtype)
     return (weight.astype(np.float32) / scale.astype(np.float32)).astype(weight.dtype), scale
+
+
+def _squares(scale: Array, shape: tuple[int, ...]) -> Array:
+    """How much the squared error of an element counts, which its channel's scale multiplies when it is decoded."""
+    relative = scale.astype(np.float32) / np.float32(scale.max(initial=0))
+    return np.broadcast_to(np.square(relative), shape)
 
 
 def _viewed(importance: Array | None, view: View) -> Array | None:
