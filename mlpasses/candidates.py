@@ -110,29 +110,6 @@ class Bystander:
     reason: str
 
 
-def named_consts(program: Program, names: Collection[str]) -> list[Candidate]:
-    """The const ops of floating point with these names that nothing uses as a weight: masks, tables, additive constants.
-
-    Passes over weights take them where a rule names them, and only then.
-    """
-    if not names:
-        return []
-    found = []
-    opsets: dict[Block | None, Opset | None] = {}
-    for _, where, op in placed_ops(program):
-        if op.op_type != "const" or len(op.outputs) != 1 or op.output.name not in names:
-            continue
-        opset = opsets.setdefault(op.block, opset_of(op.block))
-        idle = None if opset is None else _idle_const(op, where, 0)
-        if opset is None or idle is None or _of_const(op, opset, where) is not None:
-            continue
-        held = op.attributes["val"]
-        assert isinstance(held.type, TensorType)  # or it would not be idle
-        uses = tuple(use for use in op.output.uses if isinstance(use.user, Op))
-        found.append(Candidate(op, held.tensor, opset, uses, _obstacle(op, held.type, opset), where, idle))
-    return found
-
-
 def candidates(program: Program, min_elements: int) -> list[Candidate]:
     """The const ops of floating point that hold a weight of at least `min_elements` elements, in program order.
 
@@ -143,8 +120,12 @@ def candidates(program: Program, min_elements: int) -> list[Candidate]:
     return [each for each in found if each.numel >= min_elements]
 
 
-def survey(program: Program, large: int = LARGE) -> Iterator[Candidate | Bystander]:
-    """Every candidate, and the other constants that are compressed or have at least `large` elements, in program order."""
+def survey(program: Program, large: int = LARGE, named: Collection[str] = ()) -> Iterator[Candidate | Bystander]:
+    """Every candidate, and the other constants that are compressed or have at least `large` elements, in program order.
+
+    A const of floating point that nothing uses as a weight (a mask, a table, an additive constant) is a candidate too if its name is one of
+    `named`: passes over weights take such where a rule calls them by name, and only then.
+    """
     opsets: dict[Block | None, Opset | None] = {}
     for _, where, op in placed_ops(program):
         block = op.block
@@ -154,7 +135,7 @@ def survey(program: Program, large: int = LARGE) -> Iterator[Candidate | Bystand
         if opset is None:
             continue
         if op.op_type == "const":
-            found = _of_const(op, opset, where) or _idle_const(op, where, large)
+            found = _of_const(op, opset, where) or _named_const(op, opset, where, named) or _idle_const(op, where, large)
             if found is not None:
                 yield found
         elif is_constexpr(op.op_type):
@@ -208,6 +189,17 @@ def _of_const(op: Op, opset: Opset, where: str) -> Candidate | None:
     if not uses:
         return None
     return Candidate(op, held.tensor, opset, uses, _obstacle(op, held.type, opset), where)
+
+
+def _named_const(op: Op, opset: Opset, where: str, named: Collection[str]) -> Candidate | None:
+    """A const that nothing uses as a weight, and that is called by its name."""
+    if len(op.outputs) != 1 or op.output.name not in named:
+        return None
+    held, idle = op.attributes.get("val"), _idle_const(op, where, 0)
+    if held is None or idle is None or not isinstance(held.type, TensorType):
+        return None
+    uses = tuple(use for use in op.output.uses if isinstance(use.user, Op))
+    return Candidate(op, held.tensor, opset, uses, _obstacle(op, held.type, opset), where, idle)
 
 
 def _idle_const(op: Op, where: str, large: int) -> Bystander | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from typing import ClassVar
 
 from attrs import frozen
 
@@ -26,6 +27,7 @@ from ir.types import TensorType, Type
 from ir.weights import placed_ops
 from mlpasses.compress.jobs import Done, EngineName, Finished, Part, Writer, run_jobs
 from mlpasses.context import Context
+from mlpasses.contract import EVERYTHING, Preserved
 from mlpasses.numerics.affine import Loss
 from mlpasses.passes import ProgramPass
 from mlpasses.plan_rows import Planned, planned
@@ -43,6 +45,8 @@ class DecompressWeights(ProgramPass):
         EvaluationError: the operands of a constexpr op do not fit together; it names the op.
         ConfigError: the scratch folder has too little space for the dense weights.
     """
+
+    preserves: ClassVar[frozenset[Preserved]] = EVERYTHING
 
     def run(self, program: Program, cx: Context) -> int:
         found, work = _find(program, cx)

@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from attrs import frozen
 
 from ir.core import Program
@@ -15,6 +17,7 @@ from ir.opset import IOS18
 from mlpasses.candidates import Candidate, survey
 from mlpasses.compress.replacing import replace_weight
 from mlpasses.context import Context
+from mlpasses.contract import EVERYTHING, Preserved
 from mlpasses.forms.canonical import canonical
 from mlpasses.passes import ProgramPass
 
@@ -27,6 +30,8 @@ class FuseJoint(ProgramPass):
     iOS26 a scale for each channel behind a table that they share becomes a table for each of them. The weights stay the same, bit for bit.
     Chains that are written so, or have one order only, stay as they are.
     """
+
+    preserves: ClassVar[frozenset[Preserved]] = EVERYTHING
 
     def run(self, program: Program, cx: Context) -> int:
         changes = 0

@@ -16,10 +16,11 @@ from ir.core import Program
 from ir.opset import IOS16, Opset
 from ir.tensors import Tensor
 from ir.types import DType
-from mlpasses.candidates import Bystander, Candidate, compressed_already, named_consts, survey, unknown_specializations
+from mlpasses.candidates import Bystander, Candidate, compressed_already, survey, unknown_specializations
 from mlpasses.compress.jobs import Declined, Done, Job, run_jobs
 from mlpasses.compress.replacing import replace_weight
 from mlpasses.context import Context
+from mlpasses.contract import Preserved
 from mlpasses.errors import ConfigError
 from mlpasses.findings import affirmed
 from mlpasses.forms.canonical import canonical
@@ -112,6 +113,8 @@ class Choice:
 class WeightPass(ProgramPass):
     """A pass over weights, each with the config that its rules choose for it."""
 
+    preserves: ClassVar[frozenset[Preserved]] = frozenset({Preserved.INTERFACE, Preserved.OPSET})
+
     rules: Rules = field(default=Rules(None), converter=as_rules)
     configs: ClassVar[tuple[type, ...]] = ()
     """The classes of config that the rules may hold."""
@@ -179,15 +182,11 @@ class WeightPass(ProgramPass):
     def _choose(self, program: Program) -> _Selection:
         found: list[Candidate] = []
         bystanders: list[Bystander] = []
-        named = {each.op: each for each in named_consts(program, _exact_names(self.rules))}
-        for each in survey(program):
+        for each in survey(program, named=_exact_names(self.rules)):
             if isinstance(each, Candidate):
                 found.append(each)
             else:
                 bystanders.append(each)
-        idle = {(each.idle.where, each.idle.name) for each in named.values() if each.idle is not None}
-        found += named.values()
-        bystanders = [each for each in bystanders if (each.where, each.name) not in idle]
         resolution = resolve(self.rules, weight_subjects(found), program)
         labels = ["" if len(self.rules) == 1 else self.rules.label(index) for index in range(len(self.rules))]
         choices: list[Choice] = []
