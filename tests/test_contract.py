@@ -160,7 +160,7 @@ def test_built_in_pass_preserves_what_it_says(name: str) -> None:
 
 
 IDLE: Final = frozenset({"fuse-joint", "sort-topologically"})
-"""Those for which `untidy` has no work: joint forms are iOS18's (tests/compress has them), and a program that is not in order does not run."""
+"""Those for which `untidy` has no work: joint forms are iOS18's (see tests/compress), and a program that is not in order does not run."""
 
 
 @pytest.mark.parametrize("name", [name for name in OWN if pass_class(name).preserves == EVERYTHING and name not in IDLE])
