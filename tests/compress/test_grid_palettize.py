@@ -74,6 +74,7 @@ HALVES: Final = [
     if dim == 1 or scaled != "folded"
 ]
 """fp32 weights with fp16 tables."""
+EVERYTHING: Final = [*points([*SCALARS, *VECTORS[::9], *OTHERS]), *some(VECTORS), *AXES]
 
 GRIDS: Final = [
     pytest.param(IOS16, FP16, OLD, id="iOS16-fp16"),
@@ -83,7 +84,7 @@ GRIDS: Final = [
     pytest.param(IOS18, FP32, [*points([*SCALARS[1::9], *HALVES[::4]]), *some(VECTORS[::20])], id="iOS18-fp32"),
     pytest.param(IOS26, FP16, [*points(SCALARS[2::9]), *some(VECTORS[2::20])], id="iOS26-fp16"),
     *(
-        pytest.param(opset, dtype, [*points([*SCALARS, *VECTORS, *OTHERS]), *AXES], id=f"{opset}-{dtype}-all", marks=full)
+        pytest.param(opset, dtype, EVERYTHING, id=f"{opset}-{dtype}-all", marks=full)
         for opset, dtype in product((IOS18, IOS26), (FP16, FP32))
     ),
     pytest.param(IOS18, FP32, points(HALVES), id="iOS18-halves-all", marks=full),
