@@ -244,7 +244,7 @@ def _made(kind: type, given: Mapping[str, Any], title: str, beside: Sequence[str
 
 def _unstructure_hook(kind: type) -> Callable[[Any], Any]:
     options_of(kind)  # resolves the types, which the generated function looks at
-    plain = make_dict_unstructure_fn(kind, _converter(), _cattrs_omit_if_default=True, _cattrs_use_alias=True)
+    plain: Callable[[Any], Any] = make_dict_unstructure_fn(kind, _converter(), _cattrs_omit_if_default=True, _cattrs_use_alias=True)
     python_only = [field.name for field in attrs.fields(kind) if field.metadata.get("python only")]
     return _without(python_only, plain) if python_only else plain
 
