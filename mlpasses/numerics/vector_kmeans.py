@@ -41,7 +41,9 @@ SPREAD: Final = 1 << 11
 """Vectors that are looked at to see that there are more distinct ones than entries; more than the most entries."""
 STARTS: Final = 5
 MOST_STARTS: Final = 32
-"""How many times k-means++ is started: more often where there are few vectors, where it is cheap, and one start may be 30 % off."""
+COMPARED: Final = 1 << 19
+"""How many times k-means++ is started: as often as takes so many comparisons of a vector with an entry, within these bounds. Few entries
+need it most: five starts for 4 of them over heavy-tailed vectors may be 5 % off, one start 30 %."""
 SAMPLE: Final = 1 << 13
 SAMPLE_PER_ENTRY: Final = 64
 """Starts are compared on a sample of so many vectors for each entry, `SAMPLE` at least."""
@@ -332,7 +334,7 @@ def _starts(
     x: Array, weights: Array | None, entries: int, random: np.random.Generator, engine: Engine
 ) -> Iterator[tuple[Array, float]]:
     """Tables by k-means++ and some rounds of Lloyd's algorithm, with their costs."""
-    for _ in range(min(MOST_STARTS, max(STARTS, 2 * SAMPLE // x.shape[1]))):
+    for _ in range(min(MOST_STARTS, max(STARTS, COMPARED // (x.shape[1] * entries)))):
         draws = random.random((entries, 2 + int(math.log(entries))))
         yield _lloyd(x, weights, engine.seed(x, weights, draws), FIRST_ROUNDS, TOLERANCE, engine)
 

@@ -80,12 +80,12 @@ def of_peer(compress: Callable[[Array], Array], weights: Mapping[str, Array] = W
         return {name: compress(weight.copy()) for name, weight in weights.items()}
 
 
-def errors(values: Mapping[str, Array], scales: Callable[[Array], Array] | None = None) -> dict[str, float]:
-    """The squared error of each weight, in units of scales where there are any; infinite for numbers that are not finite."""
+def errors(values: Mapping[str, Array]) -> dict[str, float]:
+    """The squared error of each weight; infinite for numbers that are not finite."""
     found = {}
     for name, value in values.items():
         weight = WEIGHTS[name].astype(np.float64)
-        error = float(np.square((value.astype(np.float64) - weight) / (1 if scales is None else scales(weight))).sum())
+        error = float(np.square(value.astype(np.float64) - weight).sum())
         found[name] = error if math.isfinite(error) else math.inf
     return found
 
@@ -187,10 +187,9 @@ def palettized_by_peer(config: Palettize, weights: Mapping[str, Array] = WEIGHTS
 
 
 def assert_within(config: Palettize, weights: Mapping[str, Array], factor: float) -> None:
-    """Whether no weight's error is more than `factor` times that of coremltools; that of the divided channels, where they are divided."""
-    scales = None if config.per_channel_scale == "none" else greatest
-    own = errors(of_ours(PalettizeWeights(config), weights), scales)
-    peer = errors(palettized_by_peer(config, weights), scales)
+    """Whether no weight's error is more than `factor` times that of coremltools."""
+    own = errors(of_ours(PalettizeWeights(config), weights))
+    peer = errors(palettized_by_peer(config, weights))
     print(f"{config.scheme}: {decibels(*totals(own, peer)):.4f} dB better than coremltools")
     assert not above(own, peer, factor)
 
