@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator
+from functools import cached_property
 from typing import Final
 
 from attrs import frozen
@@ -49,16 +50,16 @@ class Candidate:
     def name(self) -> str:
         return self.op.output.name
 
-    @property
+    @cached_property
     def dtype(self) -> DType:
         """The type of its elements, as consumers see them."""
         return self._type.dtype
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
         return self._type.static_shape
 
-    @property
+    @cached_property
     def numel(self) -> int:
         return math.prod(self.shape)
 
@@ -140,8 +141,11 @@ def survey(program: Program, large: int = LARGE, named: Collection[str] = ()) ->
                 yield found
         elif is_constexpr(op.op_type):
             yield from _compressed(op, opset, where)
-        elif any(isinstance(operand, Const) for held in op.operands.values() for operand in held):
-            yield from _literals(op, where, large)
+        else:
+            for parameter, held in op.operands.items():
+                for operand in held:
+                    if isinstance(operand, Const) and _is_large(operand, large):
+                        yield _literal(op, where, parameter, operand)
 
 
 def unknown_specializations(program: Program) -> list[tuple[Function, str]]:
@@ -245,14 +249,11 @@ def _or_raised(op: Op) -> str:
     return joint if opset is not None and opset < IOS18 else ""
 
 
-def _literals(op: Op, where: str, large: int) -> Iterator[Bystander]:
-    """Large literals that an op holds itself."""
-    for parameter, held in op.operands.items():
-        for operand in held:
-            if isinstance(operand, Const) and _is_large(operand, large):
-                tensor = operand.tensor
-                reason = f"it is a literal operand of {op.op_type} {op.name}, and only const ops are replaced"
-                yield Bystander(f"{op.name}.{parameter}", where, op.op_type, tensor.shape, tensor.dtype.name, tensor.nbytes, reason)
+def _literal(op: Op, where: str, parameter: str, operand: Const) -> Bystander:
+    """A large literal that an op holds itself."""
+    tensor = operand.tensor
+    reason = f"it is a literal operand of {op.op_type} {op.name}, and only const ops are replaced"
+    return Bystander(f"{op.name}.{parameter}", where, op.op_type, tensor.shape, tensor.dtype.name, tensor.nbytes, reason)
 
 
 def _is_large(literal: Const, large: int) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
 from attrs import evolve, field, frozen
@@ -80,13 +81,13 @@ class Proposal:
     since: Opset = IOS16
     """The first opset that has the form, where that is later than the config's."""
 
-    @property
+    @cached_property
     def needs(self) -> Opset:
         """The first opset that has the scheme."""
         needs: Opset = self.config.needs(self.candidate.dtype)
         return max(self.since, needs)
 
-    @property
+    @cached_property
     def opset(self) -> Opset:
         """The opset that the form is for: the candidate's, or the one that it will have to be raised to."""
         return max(self.candidate.opset, self.needs)
