@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 import mmap
 import os
-import shutil
-import tempfile
 import weakref
 from collections.abc import Iterable
 from contextlib import suppress
@@ -111,7 +109,7 @@ class ScratchFile(MappedFile):
     __slots__ = ()
 
     def __init__(self, size: int, folder: str | os.PathLike[str] | None = None) -> None:
-        self.path = Path(folder) if folder is not None else Path(tempfile.gettempdir())
+        self.path = _folder(folder)
         self._fd = _nameless_file(size, self.path)
         self._view = memoryview(mmap.mmap(self._fd, size, prot=mmap.PROT_READ) if size else b"")
 
@@ -144,7 +142,7 @@ class NamedScratchFile(ScratchFile):
     __slots__ = ("_removal",)
 
     def __init__(self, size: int, folder: str | os.PathLike[str] | None = None) -> None:
-        self._fd, name = _named_file(size, Path(folder) if folder is not None else Path(tempfile.gettempdir()))
+        self._fd, name = _named_file(size, _folder(folder))
         self.path = Path(name)
         self._removal = weakref.finalize(self, _remove, name)
         self._view = memoryview(mmap.mmap(self._fd, size, prot=mmap.PROT_READ) if size else b"")
@@ -175,6 +173,14 @@ class _OpenedScratchFile(ScratchFile):
         return _OpenedScratchFile, (self.path,)
 
 
+def _folder(folder: str | os.PathLike[str] | None) -> Path:
+    if folder is not None:
+        return Path(folder)
+    import tempfile  # small results need no folder, and it takes 10 ms to import
+
+    return Path(tempfile.gettempdir())
+
+
 def _remove(name: str) -> None:
     with suppress(OSError):
         os.unlink(name)  # noqa: PTH108 - called while the interpreter ends
@@ -183,6 +189,8 @@ def _remove(name: str) -> None:
 def _named_file(size: int, folder: Path) -> tuple[int, str]:
     try:
         _check_space(size, folder)
+        import tempfile
+
         fd, name = tempfile.mkstemp(prefix="mlpasses-", suffix=".scratch", dir=folder)
     except OSError as error:
         raise ConfigError(f"there can be no scratch file in {folder}: {error.strerror}; {ADVICE}") from error
@@ -193,6 +201,8 @@ def _named_file(size: int, folder: Path) -> tuple[int, str]:
 def _nameless_file(size: int, folder: Path) -> int:
     try:
         _check_space(size, folder)
+        import tempfile
+
         with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
             os.ftruncate(file.fileno(), size)
             return os.dup(file.fileno())
@@ -201,6 +211,8 @@ def _nameless_file(size: int, folder: Path) -> int:
 
 
 def _check_space(size: int, folder: Path) -> None:
+    import shutil
+
     free = shutil.disk_usage(folder).free
     if free < size + SPARE:
         raise ConfigError(f"the scratch folder {folder} has {_megabytes(free)} free and {_megabytes(size)} are needed; {ADVICE}")
