@@ -24,9 +24,9 @@ from mlpasses.workers import run_tasks, submit_tasks
 
 EngineName: TypeAlias = Literal["numpy", "numba"]
 
-COMPILED_FROM: Final = 0.35
-"""Seconds of work in NumPy from which compiled kernels are worth their start-up: they take 0.27 s to import and load, and then some fifth
-of the time."""
+COMPILED_FROM: Final = 0.7
+"""Seconds of work in NumPy from which compiled kernels are worth their start-up: they take 0.22 s to import and 0.35 to load when they are
+first called, and then some fifth of the time."""
 
 
 @frozen
