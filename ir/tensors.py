@@ -213,14 +213,23 @@ class MappedTensor(_BytesTensor):
 
 
 def reshaped(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The same elements in another shape of as many; an abstract tensor stays abstract, and one in a file or packed stays where it is."""
+    """The same elements in another shape of as many, as `viewed`; an array in memory stays one."""
+    if isinstance(tensor, ArrayTensor):
+        return ArrayTensor(tensor.numpy().reshape(shape), tensor.dtype)
+    return viewed(tensor, tensor.dtype, shape)
+
+
+def viewed(tensor: Tensor, dtype: DType, shape: tuple[int, ...]) -> Tensor:
+    """The same payload as another type or in another shape, unread: `uint8[M]` as the `uintN[*shape]` that it packs, and back.
+
+    Both payloads have one size; the unused bits of the last byte stay what they are. An abstract tensor stays abstract, and one in a file
+    stays there.
+    """
     if isinstance(tensor, AbstractTensor):
-        return AbstractTensor(tensor.dtype, shape)
+        return AbstractTensor(dtype, shape)
     if isinstance(tensor, MappedTensor):
-        return MappedTensor(tensor.file, tensor.offset, tensor.dtype, shape)
-    if isinstance(tensor, PackedTensor):
-        return PackedTensor(tensor.payload(), tensor.dtype, shape)
-    return ArrayTensor(tensor.numpy().reshape(shape), tensor.dtype)
+        return MappedTensor(tensor.file, tensor.offset, dtype, shape)
+    return PackedTensor(tensor.payload(), dtype, shape)
 
 
 def same_tensor(a: Tensor, b: Tensor) -> bool:

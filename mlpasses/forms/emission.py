@@ -28,10 +28,9 @@ from attrs import define, field
 from ir.const import Const
 from ir.core import Op, Operand, Value
 from ir.opset import IOS18, Opset
-from ir.tensors import ArrayTensor, Tensor, reshaped
-from ir.types import UINT1, UINT32, TensorType, Type
+from ir.tensors import ArrayTensor, Tensor, reshaped, viewed
+from ir.types import UINT1, UINT8, UINT32, TensorType, Type
 from mlpasses.forms.form import Floats, Form, Indexed, Scaled
-from mlpasses.forms.packed import bytes_of
 
 
 def ops_of(form: Form, weight: Op, opset: Opset) -> list[Op]:
@@ -58,14 +57,14 @@ def old_op(form: Form) -> tuple[str, dict[str, Const]]:
         assert isinstance(values.entries, Floats)  # integer entries need a chain
         lut = reshaped(values.entries.tensor, (math.prod(values.tables),))
         return "constexpr_lut_to_dense", {
-            "indices": Const.of(bytes_of(values.indices)),
+            "indices": _packed(values.indices),
             "lut": Const.of(lut),
             "shape": _shape(values.indices),
         }
     assert form.mask is not None  # or it would be no compressed form
     return "constexpr_sparse_to_dense", {
         "nonzero_data": Const.of(values.tensor),
-        "mask": Const.of(bytes_of(form.mask)),
+        "mask": _packed(form.mask),
         "shape": _shape(form.mask),
     }
 
@@ -81,6 +80,11 @@ def _affine_attributes(values: Scaled) -> dict[str, Const]:
         "scale": Const.of(reshaped(scale, shape)),
         "axis": Const.of(axis or 0),
     }
+
+
+def _packed(tensor: Tensor) -> Const:
+    """Packed elements as the bytes that they are in."""
+    return Const.of(viewed(tensor, UINT8, (tensor.nbytes,)))
 
 
 def _shape(tensor: Tensor) -> Const:

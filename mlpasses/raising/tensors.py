@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ir.tensors import AbstractTensor, ArrayTensor, MappedTensor, PackedTensor, Tensor
+from ir.tensors import AbstractTensor, ArrayTensor, MappedTensor, Tensor, viewed
 from ir.types import DType
 
 
@@ -27,7 +27,7 @@ class Reheaded:
         """
         if tensor.dtype is dtype and tensor.shape == shape:
             return tensor
-        return self._once(tensor, dtype, shape, lambda: _over(tensor, dtype, shape))
+        return self._once(tensor, dtype, shape, lambda: viewed(tensor, dtype, shape))
 
     def broadcast(self, tensor: Tensor, dtype: DType, shape: tuple[int, ...], aligned: tuple[int, ...]) -> Tensor:
         """The elements as `dtype`, in the shape `aligned`, repeated to `shape`. Bytes that need not change are not read."""
@@ -42,14 +42,6 @@ class Reheaded:
         if found is None:
             found = self._made[key] = (make(), tensor)  # the tensor too, as its id is its own only while it lives
         return found[0]
-
-
-def _over(tensor: Tensor, dtype: DType, shape: tuple[int, ...]) -> Tensor:
-    if isinstance(tensor, MappedTensor):
-        return MappedTensor(tensor.file, tensor.offset, dtype, shape)
-    if isinstance(tensor, AbstractTensor):
-        return AbstractTensor(dtype, shape)
-    return PackedTensor(tensor.payload(), dtype, shape)
 
 
 def _repeated(tensor: Tensor, dtype: DType, shape: tuple[int, ...], aligned: tuple[int, ...]) -> Tensor:
