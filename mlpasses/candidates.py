@@ -12,7 +12,7 @@ from attrs import frozen
 from ir.const import Const
 from ir.constexprs import chain, is_constexpr
 from ir.core import Block, Function, Op, Program, Use
-from ir.opset import IOS18, Opset, opset_of_key
+from ir.opset import Opset, opset_of_key
 from ir.schemes import scheme_of, stored_tensors
 from ir.specs import channel_axes, spec_of
 from ir.tensors import Tensor
@@ -232,7 +232,7 @@ def _compressed(op: Op, opset: Opset, where: str) -> Iterator[Candidate | Bystan
             yield Candidate(op, form, opset, uses, _obstacle(op, value.type, opset), where)
             continue
         reason = compressed_already(op)
-        if isinstance(form, str) and opset >= IOS18:
+        if isinstance(form, str):
             reason += f" ({form})"
         nbytes = sum(tensor.nbytes for tensor in stored_tensors(chain(op)))
         yield Bystander(value.name, where, users[0].op_type, value.type.static_shape, scheme_of(op), nbytes, reason)
@@ -240,13 +240,7 @@ def _compressed(op: Op, opset: Opset, where: str) -> Iterator[Candidate | Bystan
 
 def compressed_already(op: Op) -> str:
     """Why a compressed weight is left alone by a scheme that makes nothing of its form."""
-    return f"it is compressed already, as {scheme_of(op)}: put DecompressWeights before, to compress it anew{_or_raised(op)}"
-
-
-def _or_raised(op: Op) -> str:
-    opset = opset_of(op.block)
-    joint = "; or RaiseOpset(\"iOS18\"), where sparse weights are quantized or palettized too, and tables quantized"
-    return joint if opset is not None and opset < IOS18 else ""
+    return f"it is compressed already, as {scheme_of(op)}: put DecompressWeights before, to compress it anew"
 
 
 def _literal(op: Op, where: str, parameter: str, operand: Const) -> Bystander:

@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 
 from attrs import frozen
 
-from ir.opset import IOS18, Opset
+from ir.opset import IOS16, IOS18, Opset
 from mlpasses.forms.form import Floats, Form, Scaled
 
 Scheme: TypeAlias = Literal["prune", "quantize", "palettize"]
@@ -55,7 +55,7 @@ _CHAINED: Final = "the docs of these ops, which may follow one another; coremlto
 _ANEW: Final = "put DecompressWeights before, to compress it anew"
 
 TABLE: Final[Mapping[tuple[Kind, Scheme], Row]] = {
-    ("floats", "prune"): Row("floats", "the docs of constexpr_sparse_to_dense"),
+    ("floats", "prune"): Row("floats", "the docs of constexpr_sparse_to_dense", IOS16),
     ("integers", "prune"): Row("integers", _PRUNED),
     ("indices", "prune"): Row("indices", _PRUNED),
     ("indices of integers", "prune"): Row("indices of integers", _PRUNED),

@@ -1,6 +1,6 @@
 """Chains of constexpr ops as forms: what `emission` writes, and what coremltools writes, read back.
 
-Read are the ops of iOS18, whose operands are inputs, and `constexpr_affine_dequantize`.
+Read are the ops of iOS18, whose operands are inputs, and those of iOS16, whose operands are attributes.
 """
 
 from __future__ import annotations
@@ -8,10 +8,11 @@ from __future__ import annotations
 from attrs import evolve
 
 from ir.const import Const
-from ir.constexprs import operand_of
+from ir.constexprs import check, operand_of
 from ir.core import Op, Operand, Value, constant_of
-from ir.tensors import Tensor, reshaped, same_tensor
-from ir.types import TensorType
+from ir.diagnostics import EvaluationError
+from ir.tensors import AbstractTensor, Tensor, reshaped, same_tensor, viewed
+from ir.types import UINT1, UINT_BY_BITS, TensorType
 from mlpasses.forms.form import Floats, Form, Indexed, Scaled
 
 
@@ -23,7 +24,7 @@ def form_of(op: Op) -> Form | str:
     """The form of the weight that the last op of a chain yields, or the reason in words why it is none."""
     try:
         return _form(op)
-    except UnreadableError as error:
+    except (UnreadableError, EvaluationError) as error:
         return str(error)
 
 
@@ -48,7 +49,8 @@ def _form(op: Op) -> Form:
 
 def _sparse(op: Op) -> Form:
     if "shape" in op.attributes:
-        raise UnreadableError("it is sparse as below iOS18, where no joint forms are: put RaiseOpset before")
+        check(op)  # so that the bytes are those of the shape
+        return Form(Floats(_tensor(_operand(op, "nonzero_data"))), mask=viewed(_tensor(_operand(op, "mask")), UINT1, _shape(op)))
     kept, mask = _operand(op, "nonzero_data"), _operand(op, "mask")
     if constant_of(kept) is not None:
         return Form(Floats(_tensor(kept)), mask=_tensor(mask))
@@ -87,7 +89,7 @@ def _behind(form: Form, op: Op) -> Form:
 
 def _indexed(op: Op, indices: str) -> Indexed:
     if "shape" in op.attributes:
-        raise UnreadableError("it has a table as below iOS18, where no joint forms are: put RaiseOpset before")
+        return _packed_indices(op)
     lut, axis = _operand(op, "lut"), op.get("vector_axis")
     entries: Floats | Scaled
     if constant_of(lut) is not None:
@@ -104,6 +106,18 @@ def _indexed(op: Op, indices: str) -> Indexed:
         rank = len(table.shape) - 2
         vector_axis = int(_tensor(axis).numpy().item()) % rank
     return Indexed(codes, entries, vector_axis)
+
+
+def _packed_indices(op: Op) -> Indexed:
+    """iOS16's table, a vector, and indices, packed in bytes."""
+    check(op)  # so that the bytes are those of the shape, and the entries as many as there are indices
+    shape, lut = _shape(op), _tensor(_operand(op, "lut"))
+    indices = viewed(_tensor(_operand(op, "indices")), UINT_BY_BITS[lut.shape[0].bit_length() - 1], shape)
+    return Indexed(indices, Floats(reshaped(lut, (*(1 for _ in shape), lut.shape[0], 1))))
+
+
+def _shape(op: Op) -> tuple[int, ...]:
+    return tuple(int(dim) for dim in _tensor(_operand(op, "shape")).numpy().reshape(-1))
 
 
 def _integers(op: Op, data: str) -> Scaled:
@@ -126,7 +140,7 @@ def _affine(op: Op) -> Scaled:
     if zeros.dtype is not integers.dtype or zeros.shape != factors.shape:
         raise UnreadableError(f"scale and zero point of {op.op_type} {op.name} differ in type or shape: put RaiseOpset before")
     wide = tuple(dim if at == along and factors.shape else 1 for at, dim in enumerate(shape))
-    offset = reshaped(zeros, wide) if zeros.numpy().any() else None
+    offset = reshaped(zeros, wide) if isinstance(zeros, AbstractTensor) or zeros.numpy().any() else None
     return Scaled(integers, reshaped(factors, wide), offset)
 
 

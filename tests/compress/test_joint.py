@@ -102,12 +102,23 @@ def test_every_row_of_the_table_is_what_happens(kind: Kind, each: Scheme, sparse
 
 
 @pytest.mark.parametrize("opset", [IOS16, IOS17], ids=repr)
-@pytest.mark.parametrize("each", ["prune", "palettize"])
-def test_there_are_no_joint_forms_below_ios18(each: Scheme, opset: Opset) -> None:
-    program = after(QUANTIZE, opset=opset)
+@pytest.mark.parametrize(
+    ("first", "each"),
+    [("quantize", "prune"), ("quantize", "palettize"), ("prune", "quantize"), ("prune", "palettize"), ("palettize", "prune"),
+     ("palettize", "quantize")],
+)  # fmt: skip
+def test_there_are_no_joint_forms_below_ios18(first: Scheme, each: Scheme, opset: Opset) -> None:
+    program = after(PASSES[first], opset=opset)
     assert 'needs iOS18, for 1 weights: put RaiseOpset("iOS18") before' in PASSES[each].plan(program).findings[0]
     with pytest.raises(ConfigError, match="needs iOS18"):
         run(program, PASSES[each])
+
+
+@pytest.mark.parametrize("opset", [IOS16, IOS17], ids=repr)
+def test_what_is_sparse_is_pruned_further_below_ios18_too(opset: Opset, tmp_path: Path) -> None:
+    result = run(after(PRUNE, opset=opset), PruneWeights(Magnitude(0.75)))
+    assert scheme(result.program) == "sparse 75%"
+    assert_decoded_alike(reloaded(result, tmp_path / "m.mlpackage"), tmp_path / "m.mlpackage")
 
 
 # The order of passes

@@ -14,7 +14,7 @@ from ir.tensors import ArrayTensor
 from ir.types import FP16, FP32, INT8, UINT1, UINT4, DType, TensorType
 from mlpasses.forms.form import Floats, Form, Indexed, Scaled
 from mlpasses.forms.recognition import form_of
-from tests.forms.samples import Spec, emitted
+from tests.forms.samples import Spec, emitted, same_form
 
 
 def literal(array: Any, dtype: DType | None = None) -> Const:
@@ -122,10 +122,22 @@ UNREADABLE = {
         elements_of(op_of("constexpr_from_the_future", (UINT1, (3,)), (FP16, (2,)), x=np.ones(1))),
         "constexpr_from_the_future it yields no mask that is known",
     ),
-    "a mask as below iOS18": (emitted(Spec("floats", masked=True), IOS16)[0], "put RaiseOpset before"),
-    "a table as below iOS18": (emitted(Spec("indices"), IOS16)[0], "put RaiseOpset before"),
 }  # fmt: skip
 UNREADABLE["a scale that is computed"][0].set("scale", computed())
+
+
+@pytest.mark.parametrize("spec", [Spec("floats", masked=True), Spec("indices")], ids=repr)
+def test_ops_as_below_ios18_are_read(spec: Spec) -> None:
+    form = spec.form()
+    old = read(emitted(spec, IOS16)[0])
+    assert same_form(old, form)
+
+
+@pytest.mark.parametrize(("spec", "parameter"), [(Spec("floats", masked=True), "mask"), (Spec("indices"), "indices")], ids=repr)
+def test_bytes_that_are_not_those_of_the_shape_have_a_reason(spec: Spec, parameter: str) -> None:
+    op = emitted(spec, IOS16)[0]
+    op.set_attribute(parameter, Const.of(op.attributes[parameter].numpy()[:-1].copy()))
+    assert parameter in reason(op)
 
 
 @pytest.mark.parametrize("what", UNREADABLE)
