@@ -52,7 +52,7 @@ def shift_scale(data: Array, scale: Array, offset: Array | None = None) -> Array
     shifts = None if offset is None else offset.reshape(split.narrow["offset"]).astype(np.float32)
     result = np.empty(split.shape, scale.dtype)
     with np.errstate(all="ignore"):
-        for at in _slabs(split.shape):
+        for at in slabs(split.shape):
             part = values[at].astype(np.float32)
             if shifts is not None:
                 part -= _under(shifts, at)
@@ -82,7 +82,7 @@ def lut_to_dense(indices: Array, lut: Array, vector_axis: int | None = None) -> 
     table = _Table.of(indices.shape, lut, vector_axis)
     codes = indices.reshape(table.shape)
     result = np.empty(table.widened(table.shape), lut.dtype)
-    for at in _slabs(table.shape):
+    for at in slabs(table.shape):
         result[table.widened_at(at)] = table.look_up(codes[at], at)
     return result.reshape(table.result_shape)
 
@@ -155,7 +155,7 @@ def lut_to_sparse(mask: Array, indices: Array, lut: Array, vector_axis: int | No
     kept = mask.reshape(table.shape)
     result = np.empty(ones * table.vector, lut.dtype)
     taken = 0
-    for at in _slabs(table.shape, table.axis if table.vector > 1 else None):
+    for at in slabs(table.shape, table.axis if table.vector > 1 else None):
         here = kept[at] != 0
         count = int(np.count_nonzero(here))
         looked_up = table.look_up_kept(indices[taken : taken + count], here, at)
@@ -178,7 +178,7 @@ def sparse_shift_scale(mask: Array, nonzero: Array, scale: Array, offset: Array 
     result = np.empty(nonzero.shape, scale.dtype)
     taken = 0
     with np.errstate(all="ignore"):
-        for at in _slabs(split.shape):
+        for at in slabs(split.shape):
             here = kept[at] != 0
             count = int(np.count_nonzero(here))
             part = nonzero[taken : taken + count].astype(np.float32)
@@ -244,12 +244,12 @@ def _split(shape: tuple[int, ...], parts: Mapping[str, tuple[int, ...]]) -> _Spl
     return _Split(tuple(wide), {name: tuple(dims) for name, dims in narrow.items()}, tuple(axes))
 
 
-def _slabs(shape: tuple[int, ...], last: int | None = None) -> Iterator[Slices]:
-    """Cuts a shape into runs of C order of about `SLAB` elements, none of them cut behind axis `last`."""
+def slabs(shape: tuple[int, ...], last: int | None = None, limit: int = SLAB) -> Iterator[Slices]:
+    """Cuts a shape into runs of C order of at most `limit` elements; of more where it takes that to cut none behind axis `last`."""
     if 0 in shape:
         return
     axis, inner = len(shape), 1
-    while axis > 0 and inner * shape[axis - 1] <= SLAB:
+    while axis > 0 and inner * shape[axis - 1] <= limit:
         axis -= 1
         inner *= shape[axis]
     if axis == 0:
@@ -258,7 +258,7 @@ def _slabs(shape: tuple[int, ...], last: int | None = None) -> Iterator[Slices]:
     axis -= 1
     if last is not None and last < axis:
         axis, inner = last, math.prod(shape[last + 1 :])
-    step = max(1, SLAB // inner)
+    step = max(1, limit // inner)
     rest = tuple(slice(0, dim) for dim in shape[axis + 1 :])
     for outer in product(*map(range, shape[:axis])):
         before = tuple(slice(i, i + 1) for i in outer)

@@ -32,12 +32,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import product
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 from attrs import frozen
 
+from ir.expansion import slabs
 from mlpasses.numerics.affine import SEGMENT, Affine, Array, Doubles, Engine, Floats, Grid, Reach, reach, whole, zero_points
 
 Parts: TypeAlias = Callable[[], Iterator[tuple[Array, Array | None]]]
@@ -236,12 +236,12 @@ def _runs(weight: Array, counts: tuple[int, ...], importance: Array | None, limi
         return np.ascontiguousarray(values[at]).reshape(blocks, -1), chosen
 
     def cut(outer: Slices) -> Parts:
-        return lambda: _whole_segments(part((*outer, *within), 1) for within in _slabs(inner, limit))
+        return lambda: _whole_segments(part((*outer, *within), 1) for within in slabs(inner, limit=limit))
 
     if size > limit:
-        yield from map(cut, _slabs(counts, 1))
+        yield from map(cut, slabs(counts, limit=1))
         return
-    for outer in _slabs(counts, limit // size):
+    for outer in slabs(counts, limit=limit // size):
         piece = part(outer, math.prod(each.stop - each.start for each in outer))
         yield lambda piece=piece: iter([piece])  # type: ignore[misc]
 
@@ -267,21 +267,3 @@ def _relative(importance: Array) -> Floats:
     if not (np.isfinite(exact).all() and (exact >= 0).all()):
         raise ValueError("importance has to be finite and not negative")
     return (exact / (exact.max(initial=0.0) or 1.0)).astype(np.float32)
-
-
-def _slabs(shape: tuple[int, ...], limit: int) -> Iterator[Slices]:
-    """Cuts a shape into runs of C order of at most `limit` elements."""
-    axis, inner = len(shape), 1
-    while axis > 0 and inner * shape[axis - 1] <= limit:
-        axis -= 1
-        inner *= shape[axis]
-    if axis == 0:
-        yield tuple(slice(0, dim) for dim in shape)
-        return
-    axis -= 1
-    step = limit // inner
-    rest = tuple(slice(0, dim) for dim in shape[axis + 1 :])
-    for outer in product(*map(range, shape[:axis])):
-        before = tuple(slice(i, i + 1) for i in outer)
-        for start in range(0, shape[axis], step):
-            yield (*before, slice(start, min(start + step, shape[axis])), *rest)
