@@ -8,7 +8,8 @@ from typing import Final
 from ir.core import Op, Program
 from ir.diagnostics import MLPassesError
 from ir.opset import Opset, opset_of_key
-from mlpasses.candidates import Candidate, candidates
+from mlpasses.candidates import Candidate, candidates, survey
+from mlpasses.compress.joint import row_of
 from mlpasses.config import Quantize
 from mlpasses.context import Context
 from mlpasses.findings import plural
@@ -28,7 +29,9 @@ def starter_recipe(program: Program, name: str) -> str:
     """
     found = candidates(program, 1)
     lowest = min((each.opset for each in found), default=None)
-    needs = max((Quantize().needs(each.dtype) for each in found), default=None)
+    compressed = [each.form for each in survey(program) if isinstance(each, Candidate) and each.form is not None]
+    joint = [row.since for row in (row_of(form, "quantize") for form in compressed) if row.becomes is not None]
+    needs = max((*joint, *(Quantize().needs(each.dtype) for each in found)), default=None)
     target = needs if lowest is not None and needs is not None and lowest < needs else None
     obstacle = ""
     if target is not None:
