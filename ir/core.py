@@ -13,12 +13,11 @@ Dominance, legal identifiers and the meaning of ops are for `ir.verify`: rewriti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from ir.collector import collector_paused
 from ir.const import Const
 from ir.diagnostics import MutationError
 from ir.types import Type
@@ -36,6 +35,9 @@ FEW: Final = 6
 
 OUTPUTS: Final = "outputs"
 """The parameter name under which a block's own uses of its output values are listed."""
+
+
+_new_tuple: Final = tuple.__new__
 
 
 class Use(NamedTuple):
@@ -96,12 +98,12 @@ class Value:
     @property
     def uses(self) -> list[Use]:
         """All uses, in the order in which they were made. A copy: safe while uses change."""
-        return [Use(*key) for key in self._uses]
+        return [_new_tuple(Use, key) for key in self._uses]  # `Use(*key)` at a third of the price
 
     @property
     def users(self) -> list[Op]:
         """The ops that use the value, each once, in the order of their first use."""
-        return list(dict.fromkeys(key[0] for key in self._uses if isinstance(key[0], Op)))
+        return list(dict.fromkeys([user for user, _, _ in self._uses if isinstance(user, Op)]))
 
     @property
     def is_used(self) -> bool:
@@ -110,7 +112,10 @@ class Value:
     @property
     def is_output(self) -> bool:
         """Whether some block returns the value."""
-        return any(isinstance(user, Block) for user, _, _ in self._uses)
+        for user, _, _ in self._uses:  # noqa: SIM110 - most values have one or two uses, and any(…) takes half a microsecond to set up
+            if user.__class__ is Block:
+                return True
+        return False
 
     def rename(self, name: str) -> None:
         """Gives the value another name.
@@ -144,9 +149,10 @@ class Value:
         elif new.__class__ is not Value:
             raise MutationError(f"{self._name} can be replaced by a value or a literal, not by a {type(new).__name__}")
         uses = self._uses
-        for user, parameter in dict.fromkeys((user, parameter) for user, parameter, _ in uses):
+        for user, parameter in dict.fromkeys([(user, parameter) for user, parameter, _ in uses]):
             if isinstance(user, Op):
-                user._operands[parameter] = tuple([new if v is self else v for v in user._operands[parameter]])
+                held = user._operands[parameter]
+                user._operands[parameter] = (new,) if len(held) == 1 else tuple([new if v is self else v for v in held])
             else:
                 user._outputs = tuple([new if v is self else v for v in user._outputs])  # type: ignore[misc]  # no literal: checked above
             _touch(user)
@@ -233,6 +239,14 @@ class Op:
         return self._outputs
 
     @property
+    def is_used(self) -> bool:
+        """Whether anything uses an output."""
+        for value in self._outputs:  # noqa: SIM110 - likewise
+            if value._uses:
+                return True
+        return False
+
+    @property
     def output(self) -> Value:
         """The only output.
 
@@ -256,10 +270,10 @@ class Op:
     def name(self) -> str:
         """The `name` attribute where it is a string, else the first output's name, else the empty string."""
         attribute = self._attributes.get("name")
-        if attribute is not None and attribute.is_tensor and not attribute.tensor.shape:
-            named = attribute.item()
-            if isinstance(named, str):
-                return named
+        if attribute is not None:
+            named = attribute.scalar()
+            if named.__class__ is str and not attribute.tensor.shape:
+                return str(named)
         return self._outputs[0]._name if self._outputs else ""
 
     @property
@@ -318,12 +332,13 @@ class Op:
             del self._operands[parameter]
 
     def set_attribute(self, name: str, value: Const) -> None:
-        self._attributes[name] = value
+        self._attributes = {**self._attributes, name: value}  # a new one, since clones share them
         _touch(self)
 
     def unset_attribute(self, name: str) -> None:
         """Removes an attribute, if it is there."""
-        if self._attributes.pop(name, None) is not None:
+        if name in self._attributes:
+            self._attributes = {key: value for key, value in self._attributes.items() if key != name}
             _touch(self)
 
     def is_before(self, other: Op) -> bool:
@@ -497,6 +512,11 @@ class Block:
         """The ops of this block that hold nested blocks, in order."""
         return sorted(self._nesting, key=_order_of)
 
+    @property
+    def names(self) -> KeysView[str]:
+        """The names of the values that the block itself defines, in no particular order."""
+        return self._names.keys()
+
     def value_named(self, name: str) -> Value | None:
         """The value of this name that the block itself defines."""
         return self._names.get(name)
@@ -558,7 +578,8 @@ class Block:
         if len(old._outputs) != len(new._outputs):
             mismatch = f"{_describe(new)} has {len(new._outputs)} outputs and cannot replace {_describe(old)} with {len(old._outputs)}"
             raise MutationError(mismatch)
-        if any(user is new or (new._blocks and _is_inside(user, (new,))) for value in old._outputs for user, _, _ in value._uses):
+        users = [user for value in old._outputs for user, _, _ in value._uses]
+        if new in users or (new._blocks and any(_is_inside(user, (new,)) for user in users)):
             used = f"{_describe(new)} uses {_describe(old)}, so it cannot replace it"
             raise MutationError(f"{used}: insert it behind, and let the others use it")
         for value in old._outputs:
@@ -603,7 +624,9 @@ class Block:
 
         `outer` says what stands for values defined outside; those that it does not name are used as they are.
         """
-        return _clone_block(self, dict(outer) if outer else {})
+        from ir.cloning import clone_block  # it knows the object model, the object model does not know it
+
+        return clone_block(self, dict(outer) if outer else {})
 
     def _of_types(self, op_types: Iterable[str]) -> list[Op]:
         """The ops of these types, in order: out of the index, or by a look at all ops where those are not many more.
@@ -870,7 +893,7 @@ class Function:
         copy = Function(self._name if name is None else name, [(v._name, v._type) for v in self._inputs], self._opset, self._attributes)
         outer = dict(zip(self._inputs, copy._inputs, strict=True))
         for opset, block in self._blocks.items():
-            copy.add_block(opset, _clone_block(block, dict(outer)))
+            copy.add_block(opset, block.clone(outer))
         return copy
 
     def __repr__(self) -> str:
@@ -1034,18 +1057,15 @@ def _block_of(op: Op) -> Block:
 
 def _touch(changed: Op | Block | Function) -> None:
     """Raises the version of every block and function around a change, and the program's."""
-    at: Op | Block | Function | None = changed
+    at = changed._block if isinstance(changed, Op) else changed
     while at is not None:
-        if isinstance(at, Op):
-            at = at._block
-        elif isinstance(at, Block):
-            at._version += 1
-            at = at._parent
-        else:
-            at._version += 1
+        at._version += 1
+        if isinstance(at, Function):
             if at._program is not None:
                 at._program._version += 1
             return
+        parent = at._parent
+        at = parent._block if isinstance(parent, Op) else parent
 
 
 def _names_of(owner: Op | Block | Function) -> dict[str, Value] | None:
@@ -1138,80 +1158,6 @@ def _nested_blocks(block: Block) -> Iterator[Block]:
             yield nested
             inner.extend((nested, deeper) for deeper in nested.nesting_ops())
         pending.extend(reversed(inner))
-
-
-@collector_paused()
-def _clone_block(block: Block, mapping: dict[Value, Value]) -> Block:
-    """A copy of `block` in which `mapping` stands for what is defined outside; the values defined inside are added to it."""
-    outside: dict[Value, None] = {}
-    outermost = _empty_copy(block, mapping)
-    copies = [(block, outermost)]
-    for original, copy in copies:  # grows: blocks are filled after those that they are nested in, whose values they may use
-        at = original._first
-        while at is not None:
-            blocks = tuple([_empty_copy(inner, mapping) for inner in at._blocks]) if at._blocks else ()
-            copies.extend(zip(at._blocks, blocks, strict=True))
-            copy._link(_clone_op(at, blocks, mapping, outside), copy._last, None)  # its names are free, since they were in the original
-            at = at._next
-        copy.set_outputs([_stand_in(v, mapping, outside) for v in original._outputs])
-    used_too_early = [v for v in outside if v in mapping]
-    if used_too_early:
-        _redirect_uses(used_too_early, mapping, {copy for _, copy in copies})
-    return outermost
-
-
-def _clone_op(original: Op, blocks: tuple[Block, ...], mapping: dict[Value, Value], outside: dict[Value, None]) -> Op:
-    """A detached copy around `blocks`, its outputs added to `mapping`. As `Op(…)`, without what there is nothing to check of a copy."""
-    op = Op.__new__(Op)
-    op._op_type = original._op_type
-    op._attributes = original._attributes.copy()
-    op._blocks = blocks
-    for block in blocks:
-        block._parent = op
-    operands = op._operands = original._operands.copy()
-    for parameter, held in operands.items():
-        if len(held) == 1 and held[0].__class__ is not Value:
-            continue  # a literal, which is shared
-        copied = tuple([_stand_in(v, mapping, outside) if v.__class__ is Value else v for v in held])
-        operands[parameter] = copied
-        for index, operand in enumerate(copied):
-            if operand.__class__ is Value:
-                operand._uses[(op, parameter, index)] = None
-    outputs = []
-    for value in original._outputs:
-        copy = mapping[value] = Value(value._name, value._type, op)
-        outputs.append(copy)
-    op._outputs = tuple(outputs)
-    op._block = op._prev = op._next = None
-    op._order = 0
-    op.origin = original.origin
-    return op
-
-
-def _stand_in(value: Value, mapping: Mapping[Value, Value], outside: dict[Value, None]) -> Value:
-    """The copy of a value; the value itself where there is none, which is noted in `outside`."""
-    copy = mapping.get(value)
-    if copy is None:
-        outside[value] = None
-        return value
-    return copy
-
-
-def _empty_copy(block: Block, mapping: dict[Value, Value]) -> Block:
-    copy = Block([(v._name, v._type) for v in block._inputs], block._attributes)
-    mapping.update(zip(block._inputs, copy._inputs, strict=True))
-    return copy
-
-
-def _redirect_uses(values: Iterable[Value], mapping: Mapping[Value, Value], blocks: set[Block]) -> None:
-    """Lets what stands in `blocks` use the copies of `values`: an op that comes before what it uses was cloned before it."""
-    for value in values:
-        for user, parameter, _ in value.uses:
-            if isinstance(user, Op):
-                if user._block in blocks:
-                    user.set(parameter, *(mapping[value] if v is value else v for v in user._operands[parameter]))
-            elif user in blocks:
-                user.set_outputs([mapping[value] if v is value else v for v in user._outputs])
 
 
 def _describe(thing: Op | Value | Block) -> str:

@@ -21,7 +21,11 @@ class Opset:
     key: str
     target: str
 
-    # Written out: those that attrs makes build two tuples for each comparison (4 µs), and plans compare opsets for every weight.
+    # Written out: those that attrs makes build two tuples for each comparison (4 µs), and plans compare opsets for every weight. The op
+    # tables are looked up by opset for every op, so the hash is a number that is there already.
+
+    def __hash__(self) -> int:
+        return self.spec_version
 
     def __lt__(self, other: Opset) -> bool:
         return self.spec_version < other.spec_version

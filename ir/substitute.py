@@ -1,12 +1,13 @@
-"""A constexpr op gives its place to consts: the names and uses of its outputs are theirs, and what only it needed goes."""
+"""Constants in the place of others: a constexpr op's, whose outputs' names and uses are theirs, and the literals that an op holds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import is_not
 
 from ir.const import Const
 from ir.constexprs import is_constexpr
-from ir.core import Block, Op, Value
+from ir.core import Block, Op, Operand, Value
 from ir.diagnostics import MutationError
 from ir.tensors import Tensor
 from ir.types import TensorType
@@ -47,13 +48,38 @@ def by_consts(op: Op, tensors: Mapping[Value, Tensor]) -> list[Op]:
     return made
 
 
+def substitute_literals(op: Op, substitute: Callable[[Const], Const]) -> int:
+    """Lets the literals that an op itself holds, as attributes and operands, be what `substitute` says; answers with how many changed.
+
+    Where it answers with the literal itself, that stays.
+    """
+    changed = 0
+    for name, const in op._attributes.items():  # a change makes new attributes
+        new = substitute(const)
+        if new is not const:
+            op.set_attribute(name, new)
+            changed += 1
+    found: list[tuple[str, list[Operand]]] = []
+    for parameter, held in op._operands.items():
+        for operand in held:
+            if operand.__class__ is Const:  # few parameters hold one, and fewer one that changes
+                news: list[Operand] = [substitute(each) if isinstance(each, Const) else each for each in held]
+                if any(map(is_not, news, held)):
+                    found.append((parameter, news))
+                break
+    for parameter, news in found:
+        changed += sum(map(is_not, news, op._operands[parameter]))
+        op.set(parameter, *news)
+    return changed
+
+
 def erase_unused(ops: list[Op]) -> int:
     """Erases those of some const and constexpr ops that nobody uses, and what they alone used; answers with how many."""
     erased = 0
     pending = list(ops)
     while pending:
         op = pending.pop()
-        if op.block is None or any(value.is_used for value in op.outputs):
+        if op.block is None or op.is_used:
             continue
         pending += constant_sources(op)
         op.erase()

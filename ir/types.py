@@ -38,6 +38,16 @@ class DType:
     numpy: npt.DTypeLike = field(converter=np.dtype)
     proto: int
     blob: int | None
+    is_float: bool = field(init=False)
+    is_integer: bool = field(init=False)
+    is_subbyte: bool = field(init=False)
+    """Packed in files: fewer than eight bits an element (bool is a byte, or a field of the protobuf)."""
+
+    def __attrs_post_init__(self) -> None:  # once for each of two dozen rows, and asked for of every literal
+        integer = self.kind in ("int", "uint")
+        object.__setattr__(self, "is_float", self.kind == "float")
+        object.__setattr__(self, "is_integer", integer)
+        object.__setattr__(self, "is_subbyte", integer and self.bits < 8)
 
     def __repr__(self) -> str:
         return self.name
@@ -45,18 +55,6 @@ class DType:
     def __reduce__(self) -> tuple[Any, ...]:
         return (dtype_named, (self.name,))
 
-    @property
-    def is_float(self) -> bool:
-        return self.kind == "float"
-
-    @property
-    def is_integer(self) -> bool:
-        return self.kind in ("int", "uint")
-
-    @property
-    def is_subbyte(self) -> bool:
-        """Packed in files: fewer than eight bits an element (bool is a byte, or a field of the protobuf)."""
-        return self.bits < 8 and self.kind in ("int", "uint")
 
     @property
     def minimum(self) -> int:
@@ -156,10 +154,15 @@ class Type:
             found = Type._interned.get(key)
             if found is None:
                 found = object.__new__(cls)
-                for name, value in zip(cls.__slots__, fields, strict=True):
+                for name, value in zip(cls.__slots__, (*fields, *cls._derived(*fields)), strict=True):
                     object.__setattr__(found, name, value)
                 Type._interned[key] = found
             return found
+
+    @classmethod
+    def _derived(cls, *fields: Any) -> tuple[Any, ...]:
+        """The values of the slots behind those of the fields: what follows from them, computed once."""
+        return ()
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable: make another one instead of setting {name!r}")
@@ -181,11 +184,13 @@ class TensorType(Type):
     (name, value) pairs, sorted by name.
     """
 
-    __slots__ = ("dtype", "shape", "rank", "attributes")
+    __slots__ = ("dtype", "shape", "rank", "attributes", "is_static")
     dtype: DType
     shape: Shape
     rank: int
     attributes: TypeAttributes
+    is_static: bool
+    """Whether every dimension is a number."""
 
     def __new__(
         cls, dtype: DType, shape: Iterable[Dim] = (), rank: int | None = None, attributes: TypeAttributes = ()
@@ -194,10 +199,13 @@ class TensorType(Type):
         made: TensorType = cls._intern(dtype, dims, len(dims) if rank is None else rank, attributes)
         return made
 
-    @property
-    def is_static(self) -> bool:
-        """Whether every dimension is a number."""
-        return self.rank == len(self.shape) and all(isinstance(d, int) for d in self.shape)
+    @classmethod
+    def _derived(cls, *fields: Any) -> tuple[bool]:
+        _, shape, rank, _ = fields
+        return (rank == len(shape) and all(isinstance(dim, int) for dim in shape),)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TensorType, (self.dtype, self.shape, self.rank, self.attributes)
 
     @property
     def static_shape(self) -> tuple[int, ...]:
@@ -208,12 +216,12 @@ class TensorType(Type):
         """
         if not self.is_static:
             raise ValueError(f"{self} has an unknown dimension")
-        return tuple(d for d in self.shape if isinstance(d, int))
+        return self.shape  # type: ignore[return-value]  # all are numbers: `is_static`
 
     @property
     def numel(self) -> int | None:
         """The number of elements; None where a dimension is unknown."""
-        return math.prod(d for d in self.shape if isinstance(d, int)) if self.is_static else None
+        return math.prod(self.static_shape) if self.is_static else None
 
     def with_dtype(self, dtype: DType) -> TensorType:
         return TensorType(dtype, self.shape, self.rank, self.attributes)

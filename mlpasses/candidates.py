@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
-from functools import cached_property
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from attrs import frozen
@@ -36,6 +35,8 @@ class Candidate:
     """The const op, or the last constexpr op of the chain, that yields it."""
     stored: Tensor | Form
     """Its numbers: as they are, or in compressed form."""
+    type: TensorType
+    """What it is to its consumers."""
     opset: Opset
     uses: tuple[Use, ...]
     """Where it is used as a weight, in the order in which the uses were made."""
@@ -50,18 +51,18 @@ class Candidate:
     def name(self) -> str:
         return self.op.output.name
 
-    @cached_property
+    @property
     def dtype(self) -> DType:
         """The type of its elements, as consumers see them."""
-        return self._type.dtype
+        return self.type.dtype
 
-    @cached_property
+    @property
     def shape(self) -> tuple[int, ...]:
-        return self._type.static_shape
+        return self.type.static_shape
 
-    @cached_property
+    @property
     def numel(self) -> int:
-        return math.prod(self.shape)
+        return math.prod(self.type.static_shape)
 
     @property
     def nbytes(self) -> int:
@@ -89,12 +90,6 @@ class Candidate:
         """The type of the first op that uses the weight."""
         user = self.uses[0].user
         return user.op_type if isinstance(user, Op) else ""
-
-    @property
-    def _type(self) -> TensorType:
-        kind = self.op.output.type
-        assert isinstance(kind, TensorType)  # nothing else is found to be a weight
-        return kind
 
 
 @frozen(eq=False)
@@ -127,24 +122,24 @@ def survey(program: Program, large: int = LARGE, named: Collection[str] = ()) ->
     A const of floating point that nothing uses as a weight (a mask, a table, an additive constant) is a candidate too if its name is one of
     `named`: passes over weights take such where a rule calls them by name, and only then.
     """
-    opsets: dict[Block | None, Opset | None] = {}
+    around: Block | None = None
+    opset: Opset | None = None
     for _, where, op in placed_ops(program):
-        block = op.block
-        if block not in opsets:
-            opsets[block] = opset_of(block)
-        opset = opsets[block]
+        block, op_type = op.block, op.op_type
+        if block is not around:
+            around, opset = block, opset_of(block)
         if opset is None:
             continue
-        if op.op_type == "const":
-            found = _of_const(op, opset, where) or _named_const(op, opset, where, named) or _idle_const(op, where, large)
+        if op_type == "const":
+            found = _of_const(op, opset, where, large, named)
             if found is not None:
                 yield found
-        elif is_constexpr(op.op_type):
+        elif is_constexpr(op_type):
             yield from _compressed(op, opset, where)
         else:
             for parameter, held in op.operands.items():
                 for operand in held:
-                    if isinstance(operand, Const) and _is_large(operand, large):
+                    if operand.__class__ is Const and _is_large(operand, large):
                         yield _literal(op, where, parameter, operand)
 
 
@@ -185,33 +180,27 @@ def _agreed_axis(candidate: Candidate, which: int) -> int | str:
     return next(axis for axis in by_axis if axis is not None)
 
 
-def _of_const(op: Op, opset: Opset, where: str) -> Candidate | None:
-    held = op.attributes.get("val")
-    if held is None or len(op.outputs) != 1 or not isinstance(held.type, TensorType) or not held.type.dtype.is_float:
+def _of_const(op: Op, opset: Opset, where: str, large: int, named: Collection[str]) -> Candidate | Bystander | None:
+    """What a const is to passes over weights; None where it is no tensor of floats, or nothing is said of it."""
+    held, outputs = op.attributes.get("val"), op.outputs
+    kind = None if held is None else held.type
+    if held is None or not isinstance(kind, TensorType) or not kind.dtype.is_float or len(outputs) != 1:
         return None
-    uses = tuple(use for use in op.output.uses if _is_weight(use, opset))
-    if not uses:
-        return None
-    return Candidate(op, held.tensor, opset, uses, _obstacle(op, held.type, opset), where)
+    uses = outputs[0].uses
+    weights = tuple([use for use in uses if _is_weight(use, opset)])
+    if weights:
+        return Candidate(op, held.tensor, kind, opset, weights, _obstacle(op, kind, opset), where)
+    called = outputs[0].name in named
+    idle = _idle_const(op, held, uses, where) if uses and (called or _is_large(held, large)) else None
+    if idle is None or not called:
+        return idle
+    others = tuple([use for use in uses if isinstance(use.user, Op)])
+    return Candidate(op, held.tensor, kind, opset, others, _obstacle(op, kind, opset), where, idle)
 
 
-def _named_const(op: Op, opset: Opset, where: str, named: Collection[str]) -> Candidate | None:
-    """A const that nothing uses as a weight, and that is called by its name."""
-    if len(op.outputs) != 1 or op.output.name not in named:
-        return None
-    held, idle = op.attributes.get("val"), _idle_const(op, where, 0)
-    if held is None or idle is None or not isinstance(held.type, TensorType):
-        return None
-    uses = tuple(use for use in op.output.uses if isinstance(use.user, Op))
-    return Candidate(op, held.tensor, opset, uses, _obstacle(op, held.type, opset), where, idle)
-
-
-def _idle_const(op: Op, where: str, large: int) -> Bystander | None:
-    """A large const of floating point that nothing uses as a weight."""
-    held = op.attributes.get("val")
-    if held is None or len(op.outputs) != 1 or not _is_large(held, large) or not op.output.is_used:
-        return None
-    use = op.output.uses[0]
+def _idle_const(op: Op, held: Const, uses: Sequence[Use], where: str) -> Bystander | None:
+    """A const of floating point that is used, but not as a weight; None where it is part of a compressed one."""
+    use = uses[0]
     if isinstance(use.user, Op) and is_constexpr(use.user.op_type):
         return None
     place = "a block returns it" if isinstance(use.user, Block) else f"it is {_place(use)}, which is no weight"
@@ -229,7 +218,7 @@ def _compressed(op: Op, opset: Opset, where: str) -> Iterator[Candidate | Bystan
         form = form_of(op)
         uses = tuple(use for use in value.uses if _is_weight(use, opset))
         if uses and isinstance(form, Form) and len(op.outputs) == 1:
-            yield Candidate(op, form, opset, uses, _obstacle(op, value.type, opset), where)
+            yield Candidate(op, form, value.type, opset, uses, _obstacle(op, value.type, opset), where)
             continue
         reason = compressed_already(op)
         if isinstance(form, str):

@@ -145,7 +145,7 @@ class Context:
         for op in ops:
             self.touched[op] = None
             if op.origin is None:
-                op.origin = Origin(self.pass_name, rule, tuple(source.name for source in sources))
+                op.origin = Origin(self.pass_name, rule, tuple([source.name for source in sources]))
 
 
 @define(frozen=True)

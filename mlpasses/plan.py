@@ -14,6 +14,7 @@ from ir.collector import collector_paused
 from ir.const import Const
 from ir.core import Program
 from ir.diagnostics import AbstractError, MLPassesError
+from ir.substitute import substitute_literals
 from ir.tensors import AbstractTensor, Tensor
 from ir.types import Type
 from mlpasses.context import Context
@@ -110,24 +111,18 @@ def weight_free(program: Program) -> Program:
     abstract: dict[int, AbstractTensor] = {}
     weights: dict[Type, bool] = {}
 
-    def is_weight(const: Const) -> bool:
-        known = weights.get(const.type)
-        if known is None:
-            known = weights[const.type] = not isinstance(const.data, tuple) and _is_weight(const.data)
-        return known
-
     def freed(const: Const) -> Const:
+        is_weight = weights.get(const.type)
+        if is_weight is None:
+            is_weight = weights[const.type] = not isinstance(const.data, tuple) and _is_weight(const.data)
+        if not is_weight:
+            return const
         data = const.tensor
         return Const(const.type, abstract.setdefault(id(data), AbstractTensor(data.dtype, data.shape)), const.doc)
 
     for block in copy.blocks():
         for op in block:
-            for name, const in op.attributes.items():
-                if is_weight(const):
-                    op.set_attribute(name, freed(const))
-            for parameter, held in op.operands.items():
-                if any(isinstance(operand, Const) and is_weight(operand) for operand in held):
-                    op.set(parameter, *(freed(each) if isinstance(each, Const) and is_weight(each) else each for each in held))
+            substitute_literals(op, freed)
     return copy
 
 

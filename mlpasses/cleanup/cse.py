@@ -13,14 +13,15 @@ ops are seen before those that use them, so chains of equal ops merge from the t
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import ClassVar
+from operator import itemgetter
+from typing import ClassVar, Final
 
 from attrs import frozen
 
 from ir.core import Function, Op, Value, constant_of
 from ir.opset import OPSETS
 from ir.specs import spec_of
-from mlpasses.cleanup.literals import Literals, operand_key
+from mlpasses.cleanup.literals import Literals
 from mlpasses.cleanup.scopes import NAME, merge_equal
 from mlpasses.context import Context
 from mlpasses.contract import EVERYTHING, Preserved
@@ -41,25 +42,32 @@ class CommonSubexpressions(FunctionPass):
 
     def run(self, fn: Function, cx: Context) -> int:
         literals = Literals()
-        return sum(merge_equal(block, _group, lambda op: _key(op, literals), cx) for block in fn.specializations.values())
+        return sum(merge_equal(block, _is_mergeable, _group, lambda op: _key(op, literals), cx) for block in fn.specializations.values())
 
 
-def _group(op: Op) -> Hashable | None:
-    """The type of an op, and what is likely to tell it from others of that type; None where its operands are not all that counts."""
-    op_type = op.op_type
+_first: Final = itemgetter(0)
+
+
+def _is_mergeable(op_type: str) -> bool:
+    """Whether the operands are all that counts of an op."""
     spec = spec_of(op_type, OPSETS[-1])
-    if spec is None or not spec.deterministic or op_type == "const" or op.blocks:
-        return None
+    return spec is not None and spec.deterministic and op_type != "const"
+
+
+def _group(op: Op) -> Hashable:
+    """The type of an op, and what is likely to tell it from others of that type."""
     x = op.get("x")
-    return op_type, x if isinstance(x, Value) and constant_of(x) is None else None
+    return op.op_type, x if isinstance(x, Value) and constant_of(x) is None else None
 
 
 def _key(op: Op, literals: Literals) -> Hashable:
-    """What an op computes."""
-    operands, attributes = op.operands, op.attributes
-    return (
-        op.op_type,
-        tuple([(name, tuple([operand_key(each, literals) for each in operands[name]])) for name in sorted(operands)]),
-        tuple([(name, id(literals.first(attributes[name]))) for name in sorted(attributes) if name != NAME]),
-        tuple([value.type for value in op.outputs]),
-    )
+    """What an op computes: its type, then each parameter with its operands, the result types, and each attribute with its literal."""
+    key: list[Hashable] = [op.op_type]
+    for name, held in sorted(op.operands.items(), key=_first):
+        key.append(name)
+        for operand in held:
+            const = constant_of(operand)
+            key.append(operand if const is None else id(literals.first(const)))
+    key += [value.type for value in op.outputs]
+    key += [(name, id(literals.first(value))) for name, value in sorted(op.attributes.items(), key=_first) if name != NAME]
+    return tuple(key)

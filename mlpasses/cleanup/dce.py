@@ -70,7 +70,7 @@ def _sweep(block: Block, keepers: dict[Op, Op], cx: Context) -> int:
         if op is None:
             pending.pop()
             continue
-        if not any(value.is_used for value in op.outputs):
+        if not op.is_used:
             if op not in keepers:
                 op.erase()
                 erased += 1

@@ -79,11 +79,11 @@ class _Sweep:
             self._cx.note("a specialization", "nothing is folded in it: its opset is not known")
             return 0
         folded = 0
+        specs: dict[str, OpSpec | None] = {}
         for op in walk(block):
-            if op.op_type in KEPT or op.blocks or is_constexpr(op.op_type):
-                continue
-            spec = spec_of(op.op_type, self._opset)
-            if spec is not None and spec.deterministic and _is_constant(op) and any(value.is_used for value in op.outputs):
+            op_type = op.op_type
+            spec = specs[op_type] if op_type in specs else specs.setdefault(op_type, _spec_if_foldable(op_type, self._opset))
+            if spec is not None and _is_constant(op) and not op.blocks and op.is_used:
                 folded += self._fold(op, spec, self._opset)
         for (op_type, reason), names in self._left.items():
             more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
@@ -135,9 +135,15 @@ class _Sweep:
         return 0
 
 
+def _spec_if_foldable(op_type: str, opset: Opset) -> OpSpec | None:
+    """What the tables have of an op that is a function of its operands; None of any other, and of one that is left as it is."""
+    spec = None if op_type in KEPT or is_constexpr(op_type) else spec_of(op_type, opset)
+    return spec if spec is not None and spec.deterministic else None
+
+
 def _is_constant(op: Op) -> bool:
     """Whether the results depend on nothing but constants, and on shapes that are known."""
-    shape_only = SHAPE_ONLY.get(op.op_type, frozenset())
+    shape_only = SHAPE_ONLY.get(op.op_type, ())
     for parameter, held in op.operands.items():
         for operand in held:
             if parameter in shape_only:

@@ -52,7 +52,7 @@ def same_order(a: Type, b: Type | None) -> bool:
 
     It is if the shapes are equal and at most one dimension is unknown: that one is what the number of elements leaves.
     """
-    if not isinstance(a, TensorType) or not isinstance(b, TensorType) or not has_rank(a) or a.shape != b.shape or a.rank != b.rank:
+    if not isinstance(a, TensorType) or not isinstance(b, TensorType) or a.shape != b.shape or a.rank != b.rank or not has_rank(a):
         return False
     unknown = sum(not isinstance(dim, int) for dim in a.shape)
     return unknown == 0 or (unknown == 1 and 0 not in a.shape)

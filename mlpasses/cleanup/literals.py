@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Final
 
 from ir.const import Const
-from ir.core import Operand, Value, constant_of
 from ir.tensors import MappedTensor, Tensor, fingerprint, same_tensor
 from ir.types import STRING
 
@@ -65,19 +63,6 @@ class Literals:
 def place_of(tensor: Tensor) -> object:
     """What two tensors have in common that are the same numbers without a look at them: where they lie, or their identity."""
     return (tensor.file, tensor.offset, tensor.dtype, tensor.shape) if isinstance(tensor, MappedTensor) else id(tensor)
-
-
-def operand_key(operand: Operand, literals: Literals) -> object:
-    """What stands for an operand in a comparison of ops: the value itself or, where it is known at compile time, what it is."""
-    const = constant_of(operand)
-    if const is not None:
-        return LITERAL, id(literals.first(const))
-    assert isinstance(operand, Value)  # what is no value is a literal, and that is a constant
-    return operand
-
-
-LITERAL: Final = "literal"
-"""Sets the key of a literal apart from that of a value."""
 
 
 def _digest(tensor: Tensor) -> object:

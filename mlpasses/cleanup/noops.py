@@ -149,18 +149,17 @@ class _Neutral:
         x, y = op.get("x"), op.get("y")
         if x is None or y is None:
             return None
-        if self._is_neutral(x, y, only_type(op)):
+        if self._is_neutral(constant_of(y), x.type, op):
             return x
-        return y if self.commutes and self._is_neutral(y, x, only_type(op)) else None
+        return y if self.commutes and self._is_neutral(constant_of(x), y.type, op) else None
 
-    def _is_neutral(self, x: Operand, other: Operand, result: Type | None) -> bool:
-        """Whether `other` holds nothing but the number, and leaves the shape of `x` as it is."""
-        const, kind = constant_of(other), x.type
+    def _is_neutral(self, const: Const | None, kind: Type, op: Op) -> bool:
+        """Whether a constant holds nothing but the number, and leaves the shape of the other operand as it is."""
         if const is None or not isinstance(kind, TensorType) or not const.is_tensor:
             return False
         if const.tensor.dtype is not kind.dtype or not (self.floats if kind.dtype.is_float else self.integers and kind.dtype.is_integer):
             return False
-        return _keeps_shape(kind, const.tensor.shape, result) and self._fills(const)
+        return _keeps_shape(kind, const.tensor.shape, only_type(op)) and self._fills(const)
 
     def _fills(self, const: Const) -> bool:
         elements = const.numpy().reshape(-1)

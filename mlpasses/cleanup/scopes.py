@@ -18,36 +18,46 @@ NAME: Final = "name"
 Key: TypeAlias = "Callable[[Op], Hashable | None]"
 
 
-def merge_equal(block: Block, group_of: Key, key_of: Key, cx: Context) -> int:
+def merge_equal(block: Block, takes: Callable[[str], bool], group_of: Key, key_of: Key, cx: Context) -> int:
     """Lets one op stand for all ops of equal keys that come after it in its block, or in blocks nested there; answers with how many went.
 
-    Ops of equal keys are of one group, which costs less to ask for than a key: keys are asked of ops only that are not alone in theirs. A
-    group of None keeps an op out, and so does a key of None. Both are asked for after the ops before were merged, so values that are in
-    them stay what they are. A value that a block returns keeps its name: the op that stands for it takes the name over. Where it cannot,
-    because it is returned itself, or stands in another block, the op stays; so it does where a nested block that uses it has another value
-    of the name. O(ops + uses).
+    Only ops of types that `takes` accepts are merged. Ops of equal keys are of one group, which costs less to ask for than a key: keys are
+    asked of ops only that are not alone in theirs. A group of None keeps an op out, and so does a key of None. Both are asked for after the
+    ops before were merged, so values that are in them stay what they are. A value that a block returns keeps its name: the op that stands
+    for it takes the name over. Where it cannot, because it is returned itself, or stands in another block, the op stays; so it does where
+    a nested block that uses it has another value of the name. O(ops + uses).
     """
     merged = 0
     visible = _Visible(key_of)
-    pending: list[Iterator[Op]] = [iter(block)]
+    pending: list[tuple[Iterator[Op], set[Op]]] = [_ops(block, takes)]
     visible.enter()
     while pending:
-        op = next(pending[-1], None)
+        ops, nesting = pending[-1]
+        op = next(ops, None)
         if op is None:
             pending.pop()
-            visible.leave()
-            continue
-        group = group_of(op)
-        if group is not None:
-            first = visible.first(group, op)
-            if first is not op and _can_stand_for(first, op):
-                _merge(first, op, cx)
-                merged += 1
+            if pending:
+                visible.leave()
+        elif op in nesting:
+            for nested in reversed(op.blocks):
+                pending.append(_ops(nested, takes))
+                visible.enter()
+        else:
+            group = group_of(op)
+            if group is None:
                 continue
-        for nested in reversed(op.blocks):
-            pending.append(iter(nested))
-            visible.enter()
+            first = visible.first(group, op)
+            if first is not op:
+                merged += _merge(first, op, cx)
     return merged
+
+
+def _ops(block: Block, takes: Callable[[str], bool]) -> tuple[Iterator[Op], set[Op]]:
+    """The ops of a block that are of accepted types or hold nested blocks, in order, and those that hold nested blocks."""
+    nesting = set(block.nesting_ops())
+    also = {op.op_type for op in nesting}
+    op_types = [op_type for op_type in block.op_types() if takes(op_type) or op_type in also]
+    return block.ops(*op_types) if op_types else iter(()), nesting
 
 
 class _Visible:
@@ -106,30 +116,24 @@ class _Frame:
         self.keys: list[Hashable] = []
 
 
-def _can_stand_for(first: Op, op: Op) -> bool:
-    for kept, gone in zip(first.outputs, op.outputs, strict=True):
-        if not gone.is_output:
-            if is_hidden_from_users(kept, kept.name, gone):
+def _merge(first: Op, op: Op, cx: Context) -> bool:
+    """Lets `first` stand for `op`, which goes; answers with whether it can."""
+    pairs = list(zip(first.outputs, op.outputs, strict=True))
+    taken: list[tuple[Value, str]] = []
+    for kept, gone in pairs:
+        if gone.is_output:
+            taken.append((kept, gone.name))
+            if first.block is not op.block or kept.is_output or any(is_hidden_from_users(kept, gone.name, used) for used in (gone, kept)):
                 return False
-        elif (
-            first.block is not op.block
-            or kept.is_output
-            or any(is_hidden_from_users(kept, gone.name, used) for used in (gone, kept))
-        ):
+        elif is_hidden_from_users(kept, kept.name, gone):
             return False
-    return True
-
-
-def _merge(first: Op, op: Op, cx: Context) -> None:
-    taken = [(kept, gone.name) for kept, gone in zip(first.outputs, op.outputs, strict=True) if gone.is_output]
-    for kept, gone in zip(first.outputs, op.outputs, strict=True):
-        for user in users_of(gone):
-            if isinstance(user, Op):
-                cx.touched[user] = None
+    for kept, gone in pairs:
+        cx.touched.update([(user, None) for user in users_of(gone) if isinstance(user, Op)])
         gone.replace_uses(kept)
     op.erase()
     for kept, name in taken:
         _take_name(kept, name)
+    return True
 
 
 def _take_name(value: Value, name: str) -> None:

@@ -12,8 +12,8 @@ from typing import ClassVar
 
 from attrs import frozen
 
-from ir.core import Block, Function, Op
-from ir.walk import sort_topologically, used_values
+from ir.core import Function
+from ir.walk import is_sorted, sort_topologically
 from mlpasses.context import Context
 from mlpasses.contract import EVERYTHING, Preserved
 from mlpasses.passes import FunctionPass
@@ -33,16 +33,4 @@ class SortTopologically(FunctionPass):
     preserves: ClassVar[frozenset[Preserved]] = EVERYTHING
 
     def run(self, fn: Function, cx: Context) -> int:
-        return sum(sort_topologically(block) for block in fn.blocks() if not _is_sorted(block))
-
-
-def _is_sorted(block: Block) -> bool:
-    """Whether each op of a block comes after all that it uses there. Costs a fifth of making an order (mobilebert: 1.5 ms, and 7)."""
-    done: set[Op] = set()
-    for op in block:
-        for value in used_values(op):
-            source = value.op
-            if source is not None and source not in done and source.block is block:
-                return False
-        done.add(op)
-    return True
+        return sum(sort_topologically(block) for block in fn.blocks() if not is_sorted(block))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from mlpasses.config.weights import Indivisible
 from mlpasses.errors import ConfigError
@@ -44,7 +44,7 @@ def divided(division: Division, shape: Sequence[int], axis: int, size: int, poli
         size = largest_divisor(dim, size)
         remark = f"{what} is {size}, the largest divisor of the {dim} elements of axis {axis}"
     counts = tuple(dim // size if at == axis else count for at, count in enumerate(division.counts))
-    return evolve(division, counts=counts, remark=remark)
+    return Division(counts, remark)
 
 
 def largest_divisor(dim: int, size: int) -> int:

@@ -57,13 +57,13 @@ class QuantizeWeights(WeightPass):
         form = Form(Scaled(AbstractTensor(integers, tensor.shape), AbstractTensor(scale, counts), offset))
         job = QuantizeJob(candidate.name, tensor, counts, config)
         proposal = Proposal(candidate, config, (tensor, counts, config), form, job, _finished, remark=division.remark)
-        if form.nbytes(proposal.opset) >= tensor.nbytes:
+        most = form.nbytes(proposal.opset)
+        if most >= tensor.nbytes:
             elements = candidate.numel // math.prod(counts)
             return f"it would not become smaller: there would be a scale for every {elements} of its elements"
-        if config.levels.zero is not None or proposal.opset < IOS18:
+        if offset is None or config.levels.zero is not None or proposal.opset < IOS18:
             return proposal
-        least = form.nbytes(proposal.opset) - (0 if offset is None else offset.nbytes)
-        return evolve(proposal, least=least, why="zero points that are all 0 are left out")
+        return evolve(proposal, least=most - offset.nbytes, why="zero points that are all 0 are left out")
 
     def propose_joint(self, candidate: Candidate, form: Form, config: Quantize) -> Proposal | str:
         return quantized_joint(candidate, form, config)

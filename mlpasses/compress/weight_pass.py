@@ -58,7 +58,7 @@ class Config(Protocol):
         ...
 
 
-@frozen(eq=False)
+@frozen(eq=False, slots=False)  # with slots, a cached property takes 1.5 µs when it is first asked for, and 0.6 µs without
 class Proposal:
     """What a config would make of a weight: all that is known without its numbers."""
 
@@ -170,12 +170,13 @@ class WeightPass(ProgramPass):
         for choice in selection.choices:
             proposal = choice.outcome
             if isinstance(proposal, Proposal):
-                shared = proposal.key in forms
-                form = forms.setdefault(proposal.key, canonical(proposal.form, proposal.opset))  # one to the passes behind, too
+                known = forms.get(proposal.key)
+                form = known or canonical(proposal.form, proposal.opset)  # one to the passes behind, too
                 if choice.candidate.opset >= proposal.needs:  # below, no op says it, and the run refuses
                     replace_weight(choice.candidate, form, cx)
-                if shared:
+                if known is not None:
                     continue
+                forms[proposal.key] = form
             rows.append(self._plan_row(choice))
         rows += (planned(self._bystander(each)) for each in selection.bystanders)
         return Planned(tuple(rows), tuple(selection.faults()))
@@ -260,17 +261,17 @@ class WeightPass(ProgramPass):
     def _plan_row(self, choice: Choice) -> PlanRow:
         candidate, proposal = choice.candidate, choice.outcome
         size = candidate.nbytes
-        row = PlanRow(
-            self.name, candidate.name, candidate.op_type, candidate.shape, candidate.scheme, choice.rule, size, size,
-            where=candidate.where,
-        )  # fmt: skip
         if isinstance(proposal, str):
-            return evolve(row, skipped=proposal)
+            return PlanRow(
+                self.name, candidate.name, candidate.op_type, candidate.shape, candidate.scheme, choice.rule, size, size,
+                skipped=proposal, where=candidate.where,
+            )  # fmt: skip
         most = canonical(proposal.form, proposal.opset).nbytes(proposal.opset)
-        least = most if proposal.least is None else proposal.least
-        return evolve(
-            row, scheme=proposal.config.scheme, needs=proposal.needs, after=most, least=least, why=proposal.why, remark=proposal.remark
-        )
+        return PlanRow(
+            self.name, candidate.name, candidate.op_type, candidate.shape, proposal.config.scheme, choice.rule, size, most,
+            least=most if proposal.least is None else proposal.least,
+            why=proposal.why, needs=proposal.needs, where=candidate.where, remark=proposal.remark,
+        )  # fmt: skip
 
 
 @frozen(eq=False)

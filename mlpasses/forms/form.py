@@ -113,7 +113,7 @@ class Form:
 
     def nbytes(self, opset: Opset) -> int:
         """The bytes of its numbers, as an opset holds them: below iOS18 there are always zero points."""
-        total = sum(tensor.nbytes for tensor in self.tensors())
+        total = sum([tensor.nbytes for tensor in self.tensors()])
         values = self.values
         if opset < IOS18 and isinstance(values, Scaled) and values.offset is None:
             total += values.scale.nbytes * values.data.dtype.bits // values.scale.dtype.bits

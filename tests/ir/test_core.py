@@ -672,6 +672,30 @@ class TestClone:
         assert names(function.body) == ["a", "b"]
         assert function.outputs == (b.output,)
 
+    def test_attributes_of_a_clone_change_apart_from_those_of_the_original(self) -> None:
+        function, (a,) = chain("a")
+        a.set_attribute("kept", Const.of(1))
+        copied = function.clone().body.first
+        assert copied is not None
+        copied.set_attribute("new", Const.of(2))
+        copied.unset_attribute("kept")
+        a.set_attribute("late", Const.of(3))
+        assert (list(a.attributes), list(copied.attributes)) == (["kept", "late"], ["new"])
+
+    def test_a_clone_has_the_types_order_and_names_of_the_original(self) -> None:
+        function, (a, b) = chain("a", "b")
+        function.body.insert_before(b, const("w"))
+        b.move_before(a)
+        copy = function.clone().body
+        assert names(copy) == names(function.body)
+        assert copy.op_types() == function.body.op_types() and len(copy) == len(function.body)
+        assert [op.name for op in copy.ops("relu")] == ["b", "a"]
+        assert copy.names == function.body.names
+        first, last = copy.first, copy.last
+        assert first is not None and last is not None and first.is_before(last)
+        copy.append(relu("c", last.output))
+        assert names(copy)[-1] == "c"
+
     def test_a_clone_adds_no_use_to_the_original(self) -> None:
         function, (a, b) = chain("a", "b")
         function.clone()

@@ -12,7 +12,7 @@ from ir.core import Block, Function, Op, Program, Value
 from ir.diagnostics import InvalidProgramError
 from ir.opset import IOS16
 from ir.types import FP16, StateType, TensorType
-from ir.walk import backward_slice, captured, forward_slice, opset_of, sort_topologically, topological_order, used_values, walk
+from ir.walk import backward_slice, captured, forward_slice, is_sorted, opset_of, sort_topologically, topological_order, used_values, walk
 
 T = TensorType(FP16, (2,))
 
@@ -169,8 +169,10 @@ class TestSort:
         holder = op(body, "holder", blocks=(inner,))
         late = op(body, "late")
         op(inner, "n", late.output)
+        assert not is_sorted(body)
         sort_topologically(body)
         assert list(body) == [late, holder]
+        assert is_sorted(body)
 
     def test_a_cycle_is_named_and_nothing_moves(self) -> None:
         _, body = empty()
@@ -186,6 +188,7 @@ class TestSort:
         _, body = empty()
         a = op(body, "a")
         a.set("values", a.output)
+        assert not is_sorted(body)
         with pytest.raises(InvalidProgramError, match="op a → op a"):
             topological_order(body)
 
@@ -219,7 +222,9 @@ class TestSort:
             ops[i].set("values", *(ops[j].output for j in sources if j < i))
         for i in order:
             ops[i].move_after(body.last or ops[i])
-        sort_topologically(body)
+        was_sorted = is_sorted(body)
+        assert (sort_topologically(body) == 0) is was_sorted
+        assert is_sorted(body)
         place = {each: i for i, each in enumerate(body)}
         assert len(place) == 12
         for each in body:
