@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 from attrs import field, frozen
 
 from ir.const import UNREAD
-from ir.core import Block, Op, Operand, Value, constant_of
+from ir.core import FEW, Block, Op, Operand, Value, constant_of
 from mlpasses.rewrite.patterns import ConstPattern, OneOf, OpPattern, Pattern, PatternError, subpatterns
 from mlpasses.rewrite.rules import Rule
 
@@ -120,7 +120,7 @@ def seeds(block: Block, candidates: Mapping[str, Candidates]) -> list[Op]:
     tests_of = {op_type: None if each.always else [_question(test) for test in each.tests] for op_type, each in candidates.items()}
     found: list[Op] = []
     literal: Any  # a literal; checked where it is taken from, since this is the hot loop
-    for op in block._of_types(tests_of):
+    for op in _roots(block, tests_of):
         tests = tests_of[op._op_type]
         if tests is None:
             found.append(op)
@@ -147,8 +147,9 @@ def seeds(block: Block, candidates: Mapping[str, Candidates]) -> list[Op]:
                     break
                 if verdicts is None or kind != CONST:
                     continue
-                literal = owner._attributes.get("val")
-                if literal is None:
+                try:
+                    literal = owner._attributes["val"]
+                except KeyError:  # never, in a legal program
                     continue
             elif takes_const:
                 found.append(op)
@@ -166,6 +167,19 @@ def seeds(block: Block, candidates: Mapping[str, Candidates]) -> list[Op]:
                 found.append(op)
                 break
     return found
+
+
+def _roots(block: Block, op_types: Mapping[str, object]) -> Iterator[Op]:
+    """The ops of these types, in order, out of the index where they are few. Where not, each is looked at when its turn comes, while it is
+    in the cache: a list of them takes a tenth more of `seeds`' time."""
+    if FEW * sum([len(block._index.get(op_type, ())) for op_type in op_types]) < len(block):
+        yield from block.ops(*op_types)
+        return
+    at = block.first
+    while at is not None:
+        if at._op_type in op_types:
+            yield at
+        at = at._next
 
 
 _Question: TypeAlias = "tuple[str, Mapping[str, object], bool, dict[Any, bool] | None, Test]"

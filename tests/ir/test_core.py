@@ -688,11 +688,14 @@ class TestClone:
         b.move_before(a)
         copy = function.clone().body
         assert names(copy) == names(function.body)
-        assert copy.op_types() == function.body.op_types() and len(copy) == len(function.body)
+        assert copy.op_types() == function.body.op_types()
+        assert len(copy) == len(function.body)
         assert [op.name for op in copy.ops("relu")] == ["b", "a"]
         assert copy.names == function.body.names
         first, last = copy.first, copy.last
-        assert first is not None and last is not None and first.is_before(last)
+        assert first is not None
+        assert last is not None
+        assert first.is_before(last)
         copy.append(relu("c", last.output))
         assert names(copy)[-1] == "c"
 
