@@ -138,7 +138,8 @@ def choose_magnitude(weight: Array, sparsity: float, engine: Engine, importance:
     if importance is not None and importance.size and not (importance.min() >= 0 and importance.max() <= np.finfo(np.float32).max):
         raise ValueError("an importance has to be finite and not negative")
     wanted = max(_wanted(sparsity, weight.size), _count_below(weight, 1, engine))
-    bound, ties = _least(lambda: (keys for _, keys in _ranked(weight, importance, engine)), wanted, engine)
+    bits = 15 if importance is None and weight.itemsize == 2 else 31
+    bound, ties = _least(lambda: (keys for _, keys in _ranked(weight, importance, engine)), bits, wanted, engine)
     return ElementCut(wanted, bound, ties, importance)
 
 
@@ -201,7 +202,7 @@ def choose_blocks(weight: Array, size: int, sparsity: float, engine: Engine) -> 
     wanted = _wanted(sparsity, outer * -(-channels // size) * inner)
     zeros = _count_below(weight, 1, engine)
     parts = list(strips(weight.shape, size, engine.chunk))
-    bound, ties = _least(lambda: (engine.norms(weight[at], size).reshape(-1) for at in parts), wanted, engine)
+    bound, ties = _least(lambda: (engine.norms(weight[at], size).reshape(-1) for at in parts), 31, wanted, engine)
     cut = BlockCut(wanted * size, size, bound, ties)
     return evolve(cut, zeros=_count_pruned(cut, weight, engine)) if zeros or channels % size else cut
 
@@ -252,18 +253,16 @@ def _floor_key(value: float, dtype: np.dtype[np.floating]) -> int:
     return int(nearest.view(f"u{dtype.itemsize}"))
 
 
-def _least(keys: Callable[[], Iterator[Array]], wanted: int, engine: Engine) -> tuple[int, int]:
-    """(bound, ties): `wanted` keys are below the bound or among its ties, the least ones."""
-    counts = np.zeros(1 << 16, np.int64)
-    half = False
+def _least(keys: Callable[[], Iterator[Array]], bits: int, wanted: int, engine: Engine) -> tuple[int, int]:
+    """(bound, ties): `wanted` keys, of 15 or 31 bits without their sign, are below the bound or among its ties, the least ones."""
+    counts = np.zeros(1 << (bits if bits <= 16 else bits - FINE_BITS), np.int64)
     for part in keys():
         engine.histogram(part, counts)
-        half = part.itemsize == 2
     prefix, below = _split(counts, wanted)
-    if half:
-        return min(prefix, 1 << 15), wanted - below
+    if bits <= 16:
+        return prefix, wanted - below
     if prefix == counts.size:
-        return 1 << 31, 0
+        return 1 << bits, 0
     fine = np.zeros(1 << FINE_BITS, np.int64)
     for part in keys():
         engine.histogram_within(part, prefix, fine)
