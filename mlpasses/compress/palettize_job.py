@@ -30,8 +30,8 @@ SECONDS_PER_BYTE: Final = 10e-9
 """In NumPy, for tables of the whole weight."""
 VECTORS: Final = 200
 """How many times that vectors take."""
-SECONDS_PER_GROUP: Final = 3e-3
-"""In NumPy, to choose up to 16 entries of a table."""
+SECONDS_PER_GROUP: Final = 2e-3
+"""In NumPy, to choose up to 16 entries of a table, and to assign elements to them."""
 SECONDS_PER_LARGE_GROUP: Final = 0.1
 """In NumPy, to choose more of them."""
 

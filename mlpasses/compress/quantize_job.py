@@ -22,7 +22,7 @@ from mlpasses.numerics.scale_search import ScaleSearch
 
 SECONDS_PER_BYTE: Final = 6.5e-9
 """In NumPy, for scales from extremes; the kernels take a fifth."""
-SEARCHING: Final = 20
+SEARCHING: Final = 40
 """How many times that a search for scales takes."""
 
 

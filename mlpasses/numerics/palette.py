@@ -226,6 +226,8 @@ def _settled(chosen: Doubles, distinct: Distinct, dtype: np.dtype[Any], engine: 
 def _compact(entries: Array, kept: npt.NDArray[np.bool_]) -> tuple[Array, Integers]:
     """The entries to keep, in order, the last one repeated; and their number."""
     used = kept.sum(axis=1)
+    if kept.all():  # most often, and what follows takes 80 µs
+        return entries, used
     order = np.argsort(~kept, axis=1, kind="stable")
     ahead = np.minimum(np.arange(entries.shape[1]), np.maximum(used - 1, 0)[:, None])
     entries = np.take_along_axis(entries, np.take_along_axis(order, ahead, axis=1), axis=1)
