@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import TypeAlias
 
+from ir.const import Const
 from ir.core import Block, Function, Op, Program, Value
 from ir.diagnostics import InvalidProgramError, Problem
 from ir.opset import Opset, opset_of_key
@@ -31,14 +32,26 @@ def walk(root: Op | Block | Function | Program) -> Iterator[Op]:
         functions = [root] if isinstance(root, Function) else list(root.all_functions())
         pending = [iter(block) for function in reversed(functions) for block in reversed(list(function.specializations.values()))]
     while pending:
-        op = next(pending[-1], None)
-        if op is None:
+        for op in pending[-1]:
+            around = op._block
+            yield op
+            if op._blocks and op._block is around:  # its blocks come first; this one goes on behind them
+                pending.extend(iter(block) for block in reversed(op._blocks))
+                break
+        else:
             pending.pop()
-            continue
-        around = op.block
-        yield op
-        if op.blocks and op.block is around:
-            pending.extend(iter(block) for block in reversed(op.blocks))
+
+
+def literals(block: Block) -> Iterator[Const]:
+    """The literals that the ops of a block itself hold as operands and as attributes, other than names."""
+    for op in block:
+        for name, const in op._attributes.items():
+            if name != "name":
+                yield const
+        for held in op._operands.values():
+            for operand in held:
+                if operand.__class__ is Const:
+                    yield operand
 
 
 def used_values(op: Op) -> Iterator[Value]:

@@ -66,18 +66,18 @@ def _sweep(block: Block, keepers: dict[Op, Op], cx: Context) -> int:
     erased = 0
     pending: list[Iterator[Op]] = [reversed(block)]
     while pending:
-        op = next(pending[-1], None)
-        if op is None:
+        for op in pending[-1]:
+            if not op.is_used:
+                if op not in keepers:
+                    op.erase()
+                    erased += 1
+                    continue
+                _note(op, keepers[op], cx)
+            if op.blocks:  # they come first; this block goes on behind them
+                pending.extend(reversed(nested) for nested in op.blocks)
+                break
+        else:
             pending.pop()
-            continue
-        if not op.is_used:
-            if op not in keepers:
-                op.erase()
-                erased += 1
-                continue
-            _note(op, keepers[op], cx)
-        if op.blocks:
-            pending.extend(reversed(nested) for nested in op.blocks)
     return erased
 
 

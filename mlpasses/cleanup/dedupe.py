@@ -17,9 +17,10 @@ from attrs import frozen
 
 from ir.const import Const
 from ir.core import Op, Program
-from ir.mil.placement import goes_to_file, tensors_of
+from ir.mil.placement import goes_to_file
 from ir.substitute import substitute_literals
 from ir.tensors import Tensor
+from ir.walk import literals as literals_of
 from ir.walk import walk
 from mlpasses.cleanup.literals import Literals, place_of
 from mlpasses.cleanup.scopes import NAME, merge_equal
@@ -88,12 +89,14 @@ def _share(program: Program, literals: Literals, cx: Context) -> int:
 
 
 def _has_doubles(program: Program, literals: Literals) -> bool:
-    """Whether some weight is stored twice. Asks the tensors alone, at a sixth of what it takes to ask each op (50,000: 15 and 90 ms)."""
+    """Whether some weight is stored twice. Looking at literals takes a quarter of what it takes to ask each op for substitutes."""
     weights: dict[int, Tensor] = {}
     for part in program.programs():
-        for tensor in tensors_of(part):
-            if goes_to_file(tensor, part.spec_version):
-                first = weights.setdefault(id(literals.tensor(tensor)), tensor)
-                if first is not tensor and place_of(first) != place_of(tensor):
-                    return True
+        for block in (block for function in part.functions.values() for block in function.blocks()):
+            for const in literals_of(block):
+                data = const.data
+                if not isinstance(data, tuple) and goes_to_file(data, part.spec_version):
+                    first = weights.setdefault(id(literals.tensor(data)), data)
+                    if first is not data and place_of(first) != place_of(data):
+                        return True
     return False

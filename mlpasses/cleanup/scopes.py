@@ -33,22 +33,22 @@ def merge_equal(block: Block, takes: Callable[[str], bool], group_of: Key, key_o
     visible.enter()
     while pending:
         ops, nesting = pending[-1]
-        op = next(ops, None)
-        if op is None:
-            pending.pop()
-            if pending:
-                visible.leave()
-        elif op in nesting:
-            for nested in reversed(op.blocks):
-                pending.append(_ops(nested, takes))
-                visible.enter()
-        else:
+        for op in ops:
+            if op in nesting:  # its blocks come first; this one goes on behind them
+                for nested in reversed(op.blocks):
+                    pending.append(_ops(nested, takes))
+                    visible.enter()
+                break
             group = group_of(op)
             if group is None:
                 continue
             first = visible.first(group, op)
             if first is not op:
                 merged += _merge(first, op, cx)
+        else:
+            pending.pop()
+            if pending:
+                visible.leave()
     return merged
 
 

@@ -191,5 +191,9 @@ def _last(
     weight: Op, op_type: str, attributes: Mapping[str, Const] | None = None, operands: Mapping[str, Operand] | None = None
 ) -> Op:
     """The op that yields the weight. Of a const's attributes all but the value stay; of a constexpr op's, its name."""
-    kept = {name: value for name, value in weight.attributes.items() if name == "name" or (weight.op_type == "const" and name != "val")}
-    return Op(op_type, dict(operands or {}), [(weight.output.name, weight.output.type)], {**kept, **(attributes or {})})
+    kept, output = dict(weight.attributes), weight.output
+    if weight.op_type == "const":
+        del kept["val"]
+    else:
+        kept = {name: value for name, value in kept.items() if name == "name"}
+    return Op(op_type, operands or {}, [(output.name, output.type)], {**kept, **attributes} if attributes else kept)

@@ -91,16 +91,17 @@ def _raise_function(raising: Raising) -> int:
         function.drop_block(key)
         cx.note(f"function {function.name}", f"dropped its specialization for {key}, which is not the active one")
     function.set_opset(raising.new.key)
-    changed: dict[str, list[Change]] = {}
+    asked: dict[str, tuple[list[Change], Replaced | None] | None] = {}
     for op in list(walk(function)):  # a list: the ops that the rewrites make are of the new opset already
         op_type = op.op_type
-        if op_type not in changed:
-            changed[op_type] = changes(op_type, raising.old, raising.new)
+        if op_type not in asked:
+            found = changes(op_type, raising.old, raising.new), _replaced(raising, op_type)
+            asked[op_type] = found if any(found) else None
             if first_opset(op_type) is None:
                 cx.note(f"function {function.name}", f"nothing is known of {op_type} in any opset: it was carried over as it is")
-        replaced = _replaced(raising, op_type)
-        if (changed[op_type] or replaced is not None) and op.block is not None:
-            _raise_op(raising, op, changed[op_type], replaced)
+        due = asked[op_type]
+        if due is not None and op.block is not None:
+            _raise_op(raising, op, *due)
     return sum(op.block is not None for op in raising.changed) + 1
 
 
