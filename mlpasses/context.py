@@ -142,10 +142,11 @@ class Context:
 
     def made(self, *ops: Op, rule: str = "", sources: Iterable[Op] = ()) -> None:
         """Tells of ops that the pass made or changed: the verifier looks at them, and those without an origin get one."""
+        names = tuple([source.name for source in sources])
         for op in ops:
             self.touched[op] = None
             if op.origin is None:
-                op.origin = Origin(self.pass_name, rule, tuple([source.name for source in sources]))
+                op.origin = Origin(self.pass_name, rule, names)
 
 
 @define(frozen=True)

@@ -134,7 +134,10 @@ class _Runner:
         except MLPassesError:
             raise
         except Exception as error:
-            raise PassError(f"{where} failed: {type(error).__name__}: {error}") from error
+            failure = PassError(f"{where} failed: {type(error).__name__}: {error}")
+            for note in getattr(error, "__notes__", ()):  # which say where it was, and are not shown of a cause
+                failure.add_note(note)
+            raise failure from error
         if not changes and self.program.version != version:
             raise PassError(f"{where} claims to have changed nothing, and changed the program")
         return changes

@@ -192,9 +192,14 @@ def _named_file(size: int, folder: Path) -> tuple[int, str]:
         import tempfile
 
         fd, name = tempfile.mkstemp(prefix="mlpasses-", suffix=".scratch", dir=folder)
+        try:
+            os.ftruncate(fd, size)
+        except BaseException:
+            os.close(fd)
+            _remove(name)
+            raise
     except OSError as error:
         raise ConfigError(f"there can be no scratch file in {folder}: {error.strerror}; {ADVICE}") from error
-    os.ftruncate(fd, size)
     return fd, name
 
 

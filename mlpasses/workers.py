@@ -37,8 +37,8 @@ def run_tasks(
 
     order = _largest_first(tasks, size)
     with ThreadPoolExecutor(min(workers, len(tasks)), thread_name_prefix="mlpasses") as pool:
-        futures = {pool.submit(work, tasks[index]): index for index in order}
         try:
+            futures = {pool.submit(work, tasks[index]): index for index in order}
             _wait(futures, tasks, done)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -63,8 +63,10 @@ def submit_tasks(
     from concurrent.futures import wait
     from pickle import PicklingError
 
-    futures = {executor.submit(work, tasks[index]): index for index in _largest_first(tasks, size)}
+    futures: dict[Future[Outcome], int] = {}
     try:
+        for index in _largest_first(tasks, size):
+            futures[executor.submit(work, tasks[index])] = index
         _wait(futures, tasks, done)
     except (PicklingError, AttributeError, TypeError) as error:
         if "pickle" not in str(error).lower():

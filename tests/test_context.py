@@ -157,3 +157,10 @@ def test_change_of_one_function_leaves_the_analyses_of_another() -> None:
     program.functions["main"].outputs[0].rename("z")
     cx.analysis(count, other)
     assert calls == [other]
+
+
+def test_sources_that_can_be_gone_over_once_are_told_of_every_op() -> None:
+    fn, cx = fragment(SQUARES).main, Context(pass_name="some-pass")
+    one, other = fn.ops("mul")
+    cx.made(one, other, sources=(op for op in (one, other)))
+    assert [op.origin.sources for op in (one, other) if op.origin is not None] == [(one.name, other.name)] * 2

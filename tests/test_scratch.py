@@ -17,7 +17,7 @@ from ir.mil.blobs import BlobWriter
 from ir.tensors import MappedTensor, PackedTensor
 from ir.types import INT8, UINT8
 from mlpasses.errors import ConfigError
-from mlpasses.scratch import KEPT, ScratchFile, Store
+from mlpasses.scratch import KEPT, NamedScratchFile, ScratchFile, Store
 
 
 def view(data: bytes) -> memoryview:
@@ -28,6 +28,10 @@ def resident(kind: str) -> int:
     """Bytes of this process in memory: `RssAnon` or `RssFile`."""
     with Path("/proc/self/status").open() as status:
         return next(int(line.split()[1]) for line in status if line.startswith(kind)) * 1024
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
@@ -85,6 +89,22 @@ def test_a_folder_that_fills_up_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(ConfigError, match=rf"scratch folder {tmp_path} cannot be written to: No space left"):
         file.write_at(0, view(b"abc"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc to ask for descriptors")
+@pytest.mark.parametrize("kind", [ScratchFile, NamedScratchFile])
+def test_a_file_that_cannot_have_its_size_is_an_error_and_leaves_nothing_behind(
+    kind: type[ScratchFile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(*_: Any) -> None:
+        raise OSError(27, "File too large")
+
+    before = descriptors()
+    monkeypatch.setattr(os, "ftruncate", too_large)
+    with pytest.raises(ConfigError, match=rf"no scratch file in {tmp_path}: File too large"):
+        kind(100, tmp_path)
+    assert not list(tmp_path.iterdir())
+    assert descriptors() == before
 
 
 def test_small_results_stay_in_memory(tmp_path: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
-from mlpasses.workers import run_tasks
+from mlpasses.workers import run_tasks, submit_tasks
 
 workers = pytest.mark.parametrize("workers", [1, 2, 5])
 
@@ -90,3 +92,28 @@ def test_an_interrupt_stops_what_has_not_begun_and_waits_for_what_has(workers: i
         run_tasks(work, list(range(50)), size=identity, workers=workers, done=done)
     assert len(begun) < 30
     assert sorted(begun) == sorted(ended)
+
+
+class Closing(ThreadPoolExecutor):
+    """An executor that takes two tasks and no more, as one that is shut down meanwhile."""
+
+    taken = 0
+
+    def submit(self, work: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
+        if self.taken == 2:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        self.taken += 1
+        return super().submit(work, *arguments, **named)
+
+
+def test_what_an_executor_has_taken_has_ended_where_it_takes_no_more() -> None:
+    ended: list[int] = []
+
+    def work(task: int) -> None:
+        time.sleep(0.05)
+        ended.append(task)
+
+    with Closing(2) as pool:
+        with pytest.raises(RuntimeError, match="after shutdown"):
+            submit_tasks(work, [1, 2, 3], pool, size=identity)
+        assert sorted(ended) == [2, 3]

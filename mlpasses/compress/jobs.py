@@ -6,6 +6,7 @@ and answers with their types and shapes, so what comes back pickles small as wel
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
@@ -137,6 +138,30 @@ class _Task:
     def size(self) -> int:
         return self.job.nbytes
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _SentTask, (self.job.name, pickle.dumps((self.job, self.engine, self.out)))
+
+    @property
+    def name(self) -> str:
+        return self.job.name
+
+    def run(self) -> Outcome:
+        return self.job.run(self.engine, self.out)
+
+
+@frozen(eq=False)
+class _SentTask:
+    """A task as a worker gets it. Its files are opened as a part of the work: where one is missing, the worker answers with that error,
+    and does not break down while it reads its mail."""
+
+    name: str
+    data: bytes
+
+    def run(self) -> Outcome:
+        job, engine, out = pickle.loads(self.data)
+        outcome: Outcome = job.run(engine, out)
+        return outcome
+
 
 @frozen(eq=False)
 class Done:
@@ -167,7 +192,7 @@ def run_jobs(title: str, jobs: Sequence[Job], cx: Context) -> list[Done | Declin
     cx.progress.start(title, total)
 
     def done(task: _Task) -> None:
-        cx.progress.advance(task.size(), task.job.name)
+        cx.progress.advance(task.size(), task.name)
 
     try:
         if cx.executor is None:
@@ -181,11 +206,14 @@ def run_jobs(title: str, jobs: Sequence[Job], cx: Context) -> list[Done | Declin
     return [_done(task, outcome) for task, outcome in zip(tasks, outcomes, strict=True)]
 
 
-def _run(task: _Task) -> Outcome:
+def _run(task: _Task | _SentTask) -> Outcome:
     try:
-        return task.job.run(task.engine, task.out)
+        return task.run()
     except NotFiniteError as error:
         return Declined(str(error), nonfinite=True)
+    except Exception as error:
+        error.add_note(f"at the weight {task.name}")
+        raise
 
 
 def _done(task: _Task, outcome: Outcome) -> Done | Declined:

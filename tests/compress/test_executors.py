@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from ir.core import Program
+from ir.diagnostics import PackageError
 from ir.mil.load import load_program
 from ir.opset import IOS17, IOS18, Opset
 from ir.types import FP32
@@ -193,17 +194,30 @@ def test_a_named_scratch_file_is_there_while_its_tensors_are_and_goes_with_them(
 
 
 @pytest.mark.parametrize("who", ["own", "threads", "processes"])
-def test_a_workers_failure_is_raised_and_leaves_nothing_behind(
-    tmp_path: Path, who: str, processes: Executor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    package = linears({f"w{i}": numbers(64, 64, seed=i) for i in range(4)}).save(tmp_path / "m.mlpackage")
+def test_a_workers_failure_is_raised_with_the_weight_and_leaves_nothing_behind(tmp_path: Path, who: str, processes: Executor) -> None:
+    program = linears({f"w{i}": numbers(64, 64, seed=i) for i in range(4)})
+    by_function = PalettizeWeights(Palettize(4, lut_function=failing))
+    with ThreadPoolExecutor(2) as threads, pytest.raises(PassError, match="palettize-weights failed: RuntimeError: on purpose") as raised:
+        run(program, by_function, executor={"own": None, "threads": threads, "processes": processes}[who], scratch=tmp_path)
+    assert raised.value.__notes__[0] in {f"at the weight w{i}" for i in range(4)}
+    assert not left(tmp_path)
+
+
+def test_a_worker_without_the_files_of_the_model_says_so_and_lives_on(tmp_path: Path, processes: Executor) -> None:
+    package = linear(numbers(64, 64)).save(tmp_path / "m.mlpackage")
     program = load_program(package)
-    if who == "processes":
-        shutil.rmtree(package)  # which the workers look for
-    else:
-        monkeypatch.setattr("mlpasses.compress.quantize_job.quantize_blocks", failing)
-    with ThreadPoolExecutor(2) as threads, pytest.raises(PassError, match="pass quantize-weights failed"):
-        run(program, QuantizeWeights(), executor={"own": None, "threads": threads, "processes": processes}[who], scratch=tmp_path)
+    shutil.rmtree(package)
+    with pytest.raises(PackageError, match=r"weights/weight\.bin cannot be read: No such file") as raised:
+        run(program, QuantizeWeights(), executor=processes, scratch=tmp_path)
+    assert run(linear(numbers(64, 64)), QuantizeWeights(), executor=processes, scratch=tmp_path).report.weights[0].skipped is None
+    assert raised.value.__notes__ == ["at the weight w", "in pass quantize-weights"]
+
+
+def test_a_function_that_answers_with_no_table_is_told_of_with_the_weight(tmp_path: Path, processes: Executor) -> None:
+    by_function = PalettizeWeights(Palettize(2, lut_function=custom))
+    with pytest.raises(PassError, match="CodebookError: the codebook has 16 entries, and a table has 1 to 4") as raised:
+        run(linear(numbers(64, 64)), by_function, executor=processes, scratch=tmp_path)
+    assert raised.value.__notes__ == ["at the weight w", "in pass palettize-weights"]
     assert not left(tmp_path)
 
 
