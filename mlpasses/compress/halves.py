@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mlpasses.forms.decoding import decoded
+from mlpasses.forms.form import Form
 from mlpasses.numerics.affine import Array, Loss, NotFiniteError
+from mlpasses.numerics.loss import Between
 
 CHUNK = 1 << 20
 """Elements worked on at a time."""
@@ -20,25 +23,28 @@ class NoRoomError(NotFiniteError):
         ValueError.__init__(self, f"it holds NaN or infinite values, or such as {dtype.name} has no room for")
 
 
-def rounded(weight: Array, dtype: npt.DTypeLike) -> tuple[Array, Loss]:
-    """A weight in a float type, as it is where it has that type, and what the rounding costs.
-
-    What is lost later adds to that: errors of roundings are independent of one another, so that squares add up but for the last digits.
+def rounded(weight: Array, dtype: npt.DTypeLike) -> Array:
+    """A weight in a float type, as it is where it has that type.
 
     Raises:
         NotFiniteError: a value is beyond the type's range, or was not finite before.
     """
     if weight.dtype == dtype:
-        return weight, Loss()
+        return weight
     result = np.empty(weight.shape, dtype)
     source, target = weight.reshape(-1), result.reshape(-1)
-    loss = Loss()
     for start in range(0, source.size, CHUNK):
-        part = source[start : start + CHUNK].astype(np.float64)
         with np.errstate(over="ignore"):
-            target[start : start + CHUNK] = part
+            target[start : start + CHUNK] = source[start : start + CHUNK]
         if not np.isfinite(target[start : start + CHUNK]).all():
             raise NoRoomError(np.dtype(dtype))
-        error = part - target[start : start + CHUNK].astype(np.float64)
-        loss += Loss(0.0, float(np.square(error).sum()), float(np.abs(error).max(initial=0.0)))
-    return result, loss
+    return result
+
+
+def loss_of(weight: Array, form: Form, measured: Loss, measure: Between) -> Loss:
+    """What a weight lost on its way to a form: what was `measured`, where that was against the weight itself and not against it `rounded`.
+
+    What rounding to fp16 costs does not simply add up with the rest: the greatest errors may meet in one element or cancel out, and a
+    weight of values that are too small for fp16 has nothing left to measure against.
+    """
+    return measured if form.dtype.numpy == weight.dtype else measure(weight, decoded(form))

@@ -1,16 +1,22 @@
-"""Codes beside masks: which of them a mask keeps, and masks of vectors."""
+"""Codes beside masks: which of them a mask keeps, masks of vectors, and how many indices are of each entry of a table."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from mlpasses.forms.canonical import repeated_array
+from mlpasses.forms.form import Form, Indexed
 from mlpasses.numerics.affine import Array
 
 Emit = Callable[[int, npt.NDArray[Any]], None]
+
+CHUNK: Final = 1 << 18
+"""Indices that are counted at a time."""
 
 
 class Kept:
@@ -41,3 +47,23 @@ def taken(codes: Array, flags: Array) -> Array:
     """The codes whose flag is set, in C order. (To index with a mask takes four times as long.)"""
     found: Array = codes.reshape(-1).take(np.flatnonzero(flags.reshape(-1)))
     return found
+
+
+def uses(form: Form) -> npt.NDArray[np.intp]:
+    """How many of its indices are of each entry of the tables of a palettized weight: `[*blocks, entries]`."""
+    values, mask = form.values, form.mask
+    assert isinstance(values, Indexed)  # or it would have no tables
+    *blocks, entries, _ = values.tables
+    indices = values.indices.numpy()
+    flags = None if mask is None else mask.numpy().view(np.bool_)
+    rows, *others = indices.shape if flags is None else flags.shape
+    tables, counts = np.arange(math.prod(blocks)).reshape(blocks), np.zeros(math.prod(blocks) * entries, np.intp)
+    step, counted = max(1, CHUNK // math.prod(others)), 0
+    for start in range(0, rows, step):
+        at = np.arange(start, min(start + step, rows))
+        used = repeated_array(tables[at * blocks[0] // rows], (at.size, *others))
+        used = used.reshape(-1) if flags is None else used[flags[start : start + step]]
+        codes = indices.reshape(-1)[counted : counted + used.size]
+        counted += used.size
+        counts += np.bincount(used * entries + codes, minlength=counts.size)
+    return counts.reshape(*blocks, entries)

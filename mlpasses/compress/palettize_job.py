@@ -13,7 +13,7 @@ from attrs import evolve, field, frozen
 from ir.packing import packed_size
 from ir.tensors import ArrayTensor, Tensor
 from ir.types import UINT_BY_BITS
-from mlpasses.compress.halves import rounded
+from mlpasses.compress.halves import loss_of, rounded
 from mlpasses.compress.jobs import Declined, EngineName, Finished, Outcome, Part, Writer, measure_named
 from mlpasses.compress.palettize_layout import Layout
 from mlpasses.config.palettize import Palettize
@@ -63,7 +63,7 @@ class PalettizeJob:
         }
 
     def run(self, engine: EngineName, out: Writer) -> Outcome:
-        weight, before = rounded(self.weight.numpy(), self.layout.stored.numpy)
+        weight = rounded(self.weight.numpy(), self.layout.stored.numpy)
         engines = engines_named(engine)
         chosen = self._width(weight, engines)
         if isinstance(chosen, Declined):
@@ -79,7 +79,9 @@ class PalettizeJob:
         parts = {"indices": Part(UINT_BY_BITS[chosen], layout.indices(weight.shape)), "lut": out.whole("lut", dtype, found.entries)}
         if scale is not None:
             parts["scale"] = out.whole("scale", dtype, scale)
-        return Finished(parts, found.loss + before, lut_used=found.used)
+        tensors = {name: out.store.tensor(out.slots[name], part.dtype, part.shape) for name, part in parts.items()}
+        form = Form(Indexed(tensors["indices"], Floats(tensors["lut"]), layout.vector_axis), tensors.get("scale"))
+        return Finished(parts, loss_of(self.weight.numpy(), form, found.loss, engines.measure), lut_used=found.used)
 
     def _tables(self, weight: Array, layout: Layout, engines: Engines, emit: Emit) -> tuple[Array | None, Tables]:
         if self.config.per_channel_scale == "none":

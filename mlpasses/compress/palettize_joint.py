@@ -61,10 +61,14 @@ def palettized_joint(candidate: Candidate, form: Form, config: Palettize) -> Pro
     job = PalettizeCodesJob(candidate.name, form, candidate.shape, layout, config, candidate.nbytes)
     key = (*form.tensors(), layout, config)
     proposal = Proposal(candidate, config, key, fitting[-1], job, partial(_finished, form, layout), remark=remark, since=row.since)
-    if len(fitting) == 1:
-        return proposal
-    least = canonical(fitting[0], opset).nbytes(opset)
-    return evolve(proposal, least=least, why="it depends on the number of distinct values how many bits do")
+    vectors = "a mask that keeps parts of vectors leaves it as it is" if layout.vector > 1 and form.mask is not None else ""
+    of_values = ""
+    if len(fitting) > 1:
+        proposal = evolve(proposal, least=canonical(fitting[0], opset).nbytes(opset))
+        of_values = "it depends on the number of distinct values how many bits do"
+    elif config.mode == "unique":
+        of_values = "with more distinct values than a table has places it stays as it is"
+    return evolve(proposal, why="; ".join(each for each in (vectors, of_values) if each))
 
 
 def _abstract(form: Form, shape: tuple[int, ...], layout: Layout, width: int) -> Form:

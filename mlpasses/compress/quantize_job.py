@@ -11,9 +11,10 @@ from attrs import field, frozen
 from ir.packing import pack_tensor, packed_size
 from ir.tensors import Tensor
 from ir.types import DType
-from mlpasses.compress.halves import rounded
-from mlpasses.compress.jobs import EngineName, Finished, Outcome, Part, Writer
+from mlpasses.compress.halves import loss_of, rounded
+from mlpasses.compress.jobs import EngineName, Finished, Outcome, Part, Writer, measure_named
 from mlpasses.config.quantize import Quantize
+from mlpasses.forms.form import Form, Scaled
 from mlpasses.numerics.affine import Affine, Engine
 from mlpasses.numerics.affine_numpy import NUMPY
 from mlpasses.numerics.bitstream import Pack, Packer, pack
@@ -61,13 +62,15 @@ class QuantizeJob:
     def run(self, engine: EngineName, out: Writer) -> Outcome:
         kernels, packing = engine_named(engine)
         integers = self.config.integers
-        weight, before = rounded(self.weight.numpy(), self.stored.numpy)
+        weight = rounded(self.weight.numpy(), self.stored.numpy)
         packer = Packer(integers.bits, packing, out.emit("data"))
         search = ScaleSearch() if self.config.scales == "searched" else None
         affine, loss = quantize_blocks(weight, self.counts, self.config.levels, kernels, packer, search)
         packer.finish()
         parts = {"data": Part(integers, weight.shape), **scale_parts(affine, self.counts, integers, self.stored, out)}
-        return Finished(parts, loss + before)
+        tensors = {name: out.store.tensor(out.slots[name], part.dtype, part.shape) for name, part in parts.items()}
+        form = Form(Scaled(tensors["data"], tensors["scale"], tensors.get("offset")))
+        return Finished(parts, loss_of(self.weight.numpy(), form, loss, measure_named(engine)))
 
 
 def scale_parts(affine: Affine, counts: tuple[int, ...], integers: DType, stored: DType, out: Writer) -> dict[str, Part]:

@@ -12,9 +12,9 @@ from attrs import evolve, field, frozen
 from ir.packing import pack_tensor, packed_size
 from ir.tensors import ArrayTensor, PackedTensor
 from mlpasses.compress.jobs import EngineName, Finished, Outcome, Part, Writer, measure_named
+from mlpasses.compress.kept import uses
 from mlpasses.compress.quantize_job import scale_parts
 from mlpasses.config.quantize import Quantize
-from mlpasses.forms.canonical import repeated_array
 from mlpasses.forms.decoding import elements, table
 from mlpasses.forms.form import Form, Indexed, Scaled
 from mlpasses.numerics.affine import Array
@@ -24,8 +24,6 @@ from mlpasses.numerics.scale_search import ScaleSearch
 
 SECONDS_PER_BYTE: Final = 30e-9
 """In NumPy, of compressed weights of some four bits: to measure what is lost, they are decoded."""
-CHUNK: Final = 1 << 18
-"""Indices that are counted at a time."""
 
 
 @frozen(eq=False)
@@ -58,7 +56,7 @@ class QuantizeTableJob:
         assert isinstance(values, Indexed)
         integers, entries = self.config.integers, table(values)
         found: list[Array] = []
-        search, importance = (ScaleSearch(), self._uses()) if self.config.scales == "searched" else (None, None)
+        search, importance = (ScaleSearch(), self._importance()) if self.config.scales == "searched" else (None, None)
         affine, _ = quantize_blocks(
             entries, self.counts, self.config.levels, NUMPY, lambda position, codes: found.append(codes.copy()), search, importance
         )
@@ -71,21 +69,6 @@ class QuantizeTableJob:
         after = elements(evolve(self.stored, values=evolve(values, entries=quantized)))
         return Finished(parts, measure_named(engine)(elements(self.stored), after))
 
-    def _uses(self) -> Array:
-        """How many indices are of each entry, whose error counts as often: `[*blocks, entries, 1]`."""
-        values, mask = self.stored.values, self.stored.mask
-        assert isinstance(values, Indexed)
-        *blocks, entries, _ = values.tables
-        indices = values.indices.numpy()
-        flags = None if mask is None else mask.numpy().view(np.bool_)
-        rows, *others = indices.shape if flags is None else flags.shape
-        tables, counts = np.arange(math.prod(blocks)).reshape(blocks), np.zeros(math.prod(blocks) * entries, np.intp)
-        step, taken = max(1, CHUNK // math.prod(others)), 0
-        for start in range(0, rows, step):
-            at = np.arange(start, min(start + step, rows))
-            used = repeated_array(tables[at * blocks[0] // rows], (at.size, *others))
-            used = used.reshape(-1) if flags is None else used[flags[start : start + step]]
-            codes = indices.reshape(-1)[taken : taken + used.size]
-            taken += used.size
-            counts += np.bincount(used * entries + codes, minlength=counts.size)
-        return counts.astype(np.float32).reshape(*blocks, entries, 1)
+    def _importance(self) -> Array:
+        """How much the error of each entry counts: as often as it is used. `[*blocks, entries, 1]`"""
+        return uses(self.stored).astype(np.float32)[..., None]

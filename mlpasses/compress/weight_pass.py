@@ -149,13 +149,14 @@ class WeightPass(ProgramPass):
         changes = 0
         for choice in selection.choices:
             proposal = choice.outcome
-            result = proposal if isinstance(proposal, str) else results[proposal.key]
-            if isinstance(result, str):
-                cx.weight(self._row(choice, skipped=result))
+            if isinstance(proposal, str):
+                cx.weight(self._row(choice, proposal))
                 continue
-            replace_weight(choice.candidate, result.form, cx)
-            changes += 1
-            if isinstance(proposal, Proposal) and work[proposal.key] is proposal:
+            result, is_first = results[proposal.key], work[proposal.key] is proposal
+            if isinstance(result, Computed):
+                replace_weight(choice.candidate, result.form, cx)
+                changes += 1
+            if is_first:
                 cx.weight(self._row(choice, result))
         for each in selection.bystanders:
             cx.weight(self._bystander(each))
@@ -232,15 +233,16 @@ class WeightPass(ProgramPass):
         for function, opset in unknown_specializations(program):
             cx.note(f"function {function.name}", f"weights of its specialization for {opset} were left alone: that opset is not known")
 
-    def _row(self, choice: Choice, result: Computed | None = None, skipped: str | None = None) -> WeightRow:
+    def _row(self, choice: Choice, result: Computed | str) -> WeightRow:
         candidate = choice.candidate
         size = candidate.nbytes
         row = WeightRow(
             self.name, candidate.name, candidate.op_type, candidate.shape, candidate.scheme, size, size,
             rule=choice.rule, where=candidate.where,
         )  # fmt: skip
-        if result is None or isinstance(choice.outcome, str):
-            return evolve(row, skipped=skipped)
+        if isinstance(result, str):
+            return evolve(row, skipped=result)
+        assert isinstance(choice.outcome, Proposal)  # or nothing would have been computed
         finished = result.done.finished
         remarks = [remark for remark in (choice.outcome.remark, finished.remark) if remark]
         return evolve(

@@ -102,7 +102,10 @@ class Loss:
     @property
     def sqnr(self) -> float:
         """Signal to quantization noise, 10·log10(Σw² / Σ(w-ŵ)²), in dB; infinite where nothing was lost."""
-        return 10 * math.log10(self.signal / self.noise) if self.noise and self.signal else math.inf
+        if not self.noise:
+            return math.inf
+        ratio = self.signal / self.noise
+        return 10 * math.log10(ratio) if ratio else -math.inf
 
 
 class Engine(NamedTuple):

@@ -256,6 +256,36 @@ def test_fp32_beyond_fp16_is_left_alone_where_it_is_to_be_stored_in_fp16(kind: t
     assert reason(result) == "it holds NaN or infinite values, or such as float16 has no room for"
 
 
+HALVES: Final = [
+    QuantizeWeights(Quantize(precision="fp16", min_elements=1)),
+    QuantizeWeights(Quantize("uint4", "asymmetric", precision="fp16", min_elements=1)),
+    PalettizeWeights(Palettize(6, "uniform", group_size=8, precision="fp16", min_elements=1)),
+    PalettizeWeights(Palettize(6, cluster_dim=2, precision="fp16", min_elements=1)),
+    PalettizeWeights(Palettize(6, per_channel_scale="chained", precision="fp16", min_elements=1)),
+]
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba"])
+@pytest.mark.parametrize("weight_pass", HALVES, ids=named)
+def test_errors_of_fp32_that_is_stored_in_fp16_are_those_of_the_weight_itself(
+    weight_pass: WeightPass, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlpasses.compress.jobs.COMPILED_FROM", 0.0 if engine == "numba" else 1e9)
+    weight = numbers(32, 64, dtype=np.float32)
+    result = run(linear(weight), weight_pass)
+    (row,) = result.report.weights
+    error = weight.astype(np.float64) - decoded(result.program).astype(np.float64)
+    assert row.max_error == pytest.approx(np.abs(error).max(), rel=1e-6)
+    assert row.sqnr == pytest.approx(10 * np.log10(np.square(weight, dtype=np.float64).sum() / np.square(error).sum()), abs=1e-5)
+
+
+@pytest.mark.parametrize("weight_pass", HALVES, ids=named)
+def test_fp32_that_is_too_small_for_fp16_is_not_said_to_be_exact(weight_pass: WeightPass) -> None:
+    (row,) = run(linear(np.full((32, 64), 1e-8, np.float32)), weight_pass).report.weights
+    assert row.max_error == pytest.approx(1e-8)
+    assert row.sqnr == 0.0
+
+
 @pytest.mark.parametrize("opset", [IOS16, IOS17, IOS18], ids=repr)
 def test_kinds_of_numbers_beside_one_another_do_not_disturb_one_another(opset: Opset) -> None:
     weights = edges(np.float16)

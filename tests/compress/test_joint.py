@@ -287,6 +287,33 @@ def test_a_mask_that_keeps_parts_of_vectors_leaves_the_weight_as_it_was() -> Non
     assert untouched(result, before)
 
 
+def test_a_plan_of_vectors_over_a_mask_says_that_it_may_come_to_nothing() -> None:
+    (row,) = VECTORS.plan(after(PRUNE)).rows
+    assert (row.skipped, row.why) == (None, "a mask that keeps parts of vectors leaves it as it is")
+
+
+@pytest.mark.parametrize("passes", [(PRUNE,), (QUANTIZE,), (PRUNE, QUANTIZE)], ids=repr)
+def test_a_plan_of_every_value_of_a_compressed_weight_says_that_it_may_come_to_nothing(passes: tuple[WeightPass, ...]) -> None:
+    before, every_value = after(*passes), PalettizeWeights(Palettize(2, "unique"))
+    (row,) = every_value.plan(before).rows
+    assert (row.skipped, row.why) == (None, "with more distinct values than a table has places it stays as it is")
+    assert "distinct values in a group, and a table has 4 places" in reason(run(before, every_value))
+
+
+@pytest.mark.parametrize("config", [Palettize(4, "uniform", group_size=8), Palettize(4, group_size=8), Palettize(6)], ids=repr)
+@pytest.mark.parametrize("passes", [(PRUNE,), (QUANTIZE,), (PRUNE, QUANTIZE)], ids=repr)
+def test_entries_in_use_are_those_that_a_stored_index_is_of(passes: tuple[WeightPass, ...], config: Palettize) -> None:
+    weight = WEIGHT.copy()
+    weight[:16, 1:] = 0  # rows of which a mask keeps nothing but one element
+    result = run(linear(weight), Pipeline(*passes, PalettizeWeights(config)))
+    values, kept = form(result.program).values, form(result.program).mask
+    assert isinstance(values, Indexed)
+    tables, entries = values.tables[0], values.tables[-2]
+    rows = np.arange(WEIGHT.size) // 64 if kept is None else np.flatnonzero(kept.numpy()) // 64
+    used = np.unique(rows * tables // 64 * entries + values.indices.numpy().reshape(-1)).size
+    assert result.report.weights[-1].lut_used == used / (tables * entries)
+
+
 @pytest.mark.parametrize("config", [Magnitude(0.5), NM(2, 4), Magnitude(0.5, block_size=4), Threshold(0.01)], ids=repr)
 def test_pruning_of_parts_of_vectors_is_a_finding_that_names_what_may_be_done(config: Any) -> None:
     before = after(VECTORS)

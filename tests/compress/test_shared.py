@@ -23,7 +23,7 @@ from mlpasses.compress.palettize import PalettizeWeights
 from mlpasses.compress.prune import PruneWeights
 from mlpasses.compress.quantize import QuantizeWeights
 from mlpasses.compress.weight_pass import WeightPass
-from mlpasses.config import NM, Magnitude, Palettize, Quantize
+from mlpasses.config import NM, Magnitude, Palettize, Quantize, Threshold
 from mlpasses.errors import ConfigError
 from mlpasses.manager import run
 from mlpasses.rules import Rules
@@ -123,6 +123,16 @@ def test_a_weight_that_functions_share_stays_shared(weight_pass: WeightPass) -> 
 @passes
 def test_a_weight_that_functions_share_is_reported_once(weight_pass: WeightPass) -> None:
     assert [row.name for row in run(two_functions(), weight_pass).report.weights] == ["w"]
+
+
+@pytest.mark.parametrize(
+    "weight_pass", [PruneWeights(Threshold(minimum_sparsity=0.9, min_elements=64)), PalettizeWeights(Palettize(1, "unique", min_elements=64))],
+    ids=["prune", "palettize"],
+)  # fmt: skip
+def test_a_weight_that_functions_share_is_reported_once_where_its_numbers_keep_it_as_it_is(weight_pass: WeightPass) -> None:
+    report = run(two_functions(), weight_pass).report
+    assert [(row.where, row.name, row.skipped is None) for row in report.weights] == [("first", "w", False)]
+    assert [row.key for row in weight_pass.plan(two_functions()).rows] == [row.key for row in report.weights]
 
 
 @passes

@@ -256,6 +256,10 @@ def test_sqnr_of_a_lossless_weight_is_infinite() -> None:
     assert Loss(100, 0).sqnr == np.inf
 
 
+def test_sqnr_of_noise_where_nothing_was_is_infinitely_bad() -> None:
+    assert Loss(0, 1).sqnr == -np.inf
+
+
 def test_scales_of_fp16_subnormals_are_rounded_to_the_nearest() -> None:
     least = 2.0**-24
     extremes = np.array([189 * least, 192 * least], np.float16)  # 1.49 and 1.51 units
