@@ -126,7 +126,8 @@ def test_a_weight_that_functions_share_is_reported_once(weight_pass: WeightPass)
 
 
 @pytest.mark.parametrize(
-    "weight_pass", [PruneWeights(Threshold(minimum_sparsity=0.9, min_elements=64)), PalettizeWeights(Palettize(1, "unique", min_elements=64))],
+    "weight_pass",
+    [PruneWeights(Threshold(minimum_sparsity=0.9, min_elements=64)), PalettizeWeights(Palettize(1, "unique", min_elements=64))],
     ids=["prune", "palettize"],
 )  # fmt: skip
 def test_a_weight_that_functions_share_is_reported_once_where_its_numbers_keep_it_as_it_is(weight_pass: WeightPass) -> None:
