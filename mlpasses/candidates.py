@@ -119,8 +119,8 @@ def candidates(program: Program, min_elements: int) -> list[Candidate]:
 def survey(program: Program, large: int = LARGE, named: Collection[str] = ()) -> Iterator[Candidate | Bystander]:
     """Every candidate, and the other constants that are compressed or have at least `large` elements, in program order.
 
-    A const of floating point that nothing uses as a weight (a mask, a table, an additive constant) is a candidate too if its name is one of
-    `named`: passes over weights take such where a rule calls them by name, and only then.
+    A const of floating point that ops use, but not as a weight (a mask, a table, an additive constant) is a candidate too if its name is
+    one of `named`: passes over weights take such where a rule calls them by name, and only then.
     """
     around: Block | None = None
     opset: Opset | None = None
@@ -195,6 +195,8 @@ def _of_const(op: Op, opset: Opset, where: str, large: int, named: Collection[st
     if idle is None or not called:
         return idle
     others = tuple([use for use in uses if isinstance(use.user, Op)])
+    if not others:  # a block returns it, and that is all
+        return idle
     return Candidate(op, held.tensor, kind, opset, others, _obstacle(op, kind, opset), where, idle)
 
 

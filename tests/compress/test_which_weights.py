@@ -16,6 +16,8 @@ from mlpasses.config import Quantize
 from mlpasses.context import Context
 from mlpasses.errors import ConfigError
 from mlpasses.manager import run
+from mlpasses.rules import Rule, Rules
+from mlpasses.select import name
 from tests.compress.models import KINDS, SMALL, constexprs, linear, numbers, reason, untouched, zoo
 
 
@@ -67,6 +69,19 @@ def test_a_weight_that_a_block_returns_is_left_alone_with_the_reason() -> None:
     assert weight is not None
     body.set_outputs([*body.outputs, weight])
     assert "a block returns it" in reason(run(program, QuantizeWeights(SMALL)))
+
+
+def test_a_constant_that_only_a_block_returns_is_no_weight_even_where_a_rule_calls_it() -> None:
+    with FunctionBuilder(inputs={"x": TensorType(FP16, (1, 16))}, opset=IOS18) as f:
+        dense = f.op("linear", x=f.inputs["x"], weight=f.const(numbers(8, 16), name="w"))
+        f.outputs(dense, f.const(numbers(8, 16), name="returned"))
+    program = build_program(f)
+    called = QuantizeWeights(Rules(Rule(name("returned"), SMALL, optional=True), default=SMALL))
+    rows = {row.name: row for row in run(program, called).report.weights}
+    assert (rows["returned"].op_type, rows["returned"].skipped) == ("", "a block returns it")
+    assert rows["w"].skipped is None
+    with pytest.raises(ConfigError, match="it is the name of const returned, which is no weight that was searched"):
+        run(program, QuantizeWeights(Rules((name("returned"), SMALL), default=SMALL)))
 
 
 def test_an_unknown_consumer_beside_a_known_one_keeps_a_weight_as_it_is() -> None:
