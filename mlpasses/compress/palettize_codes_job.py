@@ -52,12 +52,15 @@ class PalettizeCodesJob:
 
     def run(self, engine: EngineName, out: Writer) -> Outcome:
         engines = engines_named(engine)
-        flags = None if self.stored.mask is None else self.stored.mask.numpy()
+        flags, vector = None if self.stored.mask is None else self.stored.mask.numpy(), self.layout.vector
         of_codes = flags
-        if flags is not None and self.layout.vector > 1:
-            of_codes = of_vectors(flags, self.shape, self.layout.axis, self.layout.vector)
-            if int(np.count_nonzero(of_codes)) * self.layout.vector != int(np.count_nonzero(flags)):
-                return Declined(f"its mask keeps parts of vectors of {self.layout.vector}, and an index stands for a whole one")
+        if flags is not None and vector > 1:
+            of_codes = of_vectors(flags, self.shape, self.layout.axis, vector)
+            if int(np.count_nonzero(of_codes)) * vector != int(np.count_nonzero(flags)):
+                return Declined(
+                    f"its mask keeps parts of vectors of {vector}, and an index stands for a whole one: prune it with "
+                    f'Magnitude(block_size={vector}, dim="output"), and before QuantizeWeights, which makes zeros'
+                )
         values = self._values(flags)
         width = self._width(values, engines)
         if isinstance(width, Declined):

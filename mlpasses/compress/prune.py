@@ -56,7 +56,8 @@ class PruneWeights(WeightPass):
         most, why = bounds
         form = Form(Floats(AbstractTensor(tensor.dtype, (most,))), mask=AbstractTensor(UINT1, tensor.shape))
         job = PruneJob(candidate.name, tensor, view, config)
-        return Proposal(candidate, config, (tensor, axis, config), form, job, _finished, packed_size(candidate.numel, 1), why)
+        least = packed_size(candidate.numel, 1) + packed_size(1, tensor.dtype.bits)
+        return Proposal(candidate, config, (tensor, axis, config), form, job, _finished, least, why)
 
     def propose_joint(self, candidate: Candidate, form: Form, config: PruneConfig) -> Proposal | str:
         return pruned_codes(candidate, form, config)

@@ -49,11 +49,11 @@ def pruned_codes(candidate: Candidate, form: Form, config: PruneConfig) -> Propo
         most, why = bounds
     else:
         zeros = fewest_zeros(view, config) or 0
-        most, why = min(codes.shape[0], (candidate.numel - zeros) // vector), "how many of the elements that are kept become zero"
+        most, why = max(1, min(codes.shape[0], (candidate.numel - zeros) // vector)), "how many of the elements that are kept become zero"
     shape = mask_shape(form, candidate.shape)
     mask = AbstractTensor(UINT1, shape)
     joint = with_codes(form, AbstractTensor(codes.dtype, (most,)), mask)
-    least = joint.nbytes(candidate.opset) - packed_size(most, codes.dtype.bits)
+    least = joint.nbytes(candidate.opset) - packed_size(most, codes.dtype.bits) + packed_size(1, codes.dtype.bits)
     job = PruneCodesJob(candidate.name, form, view, candidate.shape, config, candidate.nbytes)
     key = (*form.tensors(), axis, config)
     return Proposal(

@@ -15,7 +15,7 @@ from mlpasses.compress.kept import of_vectors, taken
 from mlpasses.compress.prune_job import SECONDS_PER_BYTE, chosen_cut, engine_named
 from mlpasses.config.prune import PruneConfig, Threshold
 from mlpasses.forms.decoding import decoded
-from mlpasses.forms.form import Form, Indexed, codes_of
+from mlpasses.forms.form import Floats, Form, Indexed, codes_of
 from mlpasses.numerics.affine import Array, Loss, View
 
 
@@ -52,8 +52,12 @@ class PruneCodesJob:
         sparsity = 1 - float(np.count_nonzero(flags)) / flags.size
         if isinstance(self.config, Threshold) and sparsity < self.config.minimum_sparsity:
             return Declined(f"{sparsity:.1%} of it would be zero, less than minimum_sparsity={self.config.minimum_sparsity}")
-        codes = self._kept(flags)
-        tensor = codes_of(self.stored)
+        tensor, codes = codes_of(self.stored), self._kept(flags)
+        if not codes.size:  # as in `PruneJob`, one zero is stored, if there is a code for it
+            zero = _code_of_zero(self.stored)
+            if zero is None:
+                return Declined("all of it would be zero, and an index is of some entry: put PruneWeights before what makes its codes")
+            flags[0], codes, sparsity = 1, zero, 1 - 1 / flags.size
         old = 0 if self.stored.mask is None else self.stored.mask.nbytes
         if packed_size(flags.size, 1) + packed_size(codes.size, tensor.dtype.bits) >= tensor.nbytes + old:
             return Declined(f"it would not become smaller: {sparsity:.1%} of it would be zero, and a mask takes a bit an element")
@@ -74,6 +78,16 @@ class PruneCodesJob:
     def _kept(self, flags: Array) -> Array:
         mask = self.stored.mask
         return taken(codes_of(self.stored).numpy(), flags if mask is None else taken(flags, mask.numpy()))
+
+
+def _code_of_zero(form: Form) -> Array | None:
+    """The code that the first element has where it is zero; None where there need not be one."""
+    values, dtype = form.values, codes_of(form).dtype
+    if isinstance(values, Indexed):
+        return None
+    if isinstance(values, Floats) or values.offset is None:
+        return np.zeros(1, dtype.numpy)
+    return values.offset.numpy().reshape(-1)[:1] if values.offset.dtype is dtype else None
 
 
 def mask_shape(form: Form, shape: tuple[int, ...]) -> tuple[int, ...]:

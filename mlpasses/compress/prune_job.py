@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
+import numpy as np
 from attrs import field, frozen
 
 from ir.packing import packed_size
@@ -58,10 +59,14 @@ class PruneJob:
         if isinstance(self.config, Threshold) and sparsity < self.config.minimum_sparsity:
             return Declined(f"{sparsity:.1%} of it would be zero, less than minimum_sparsity={self.config.minimum_sparsity}")
         kept = total - cut.zeros
-        size = packed_size(total, 1) + kept * weight.itemsize
+        size = packed_size(total, 1) + max(1, kept) * weight.itemsize
         if size >= self.weight.nbytes:
             return Declined(f"it would not become smaller: {sparsity:.1%} of it would be zero, and a mask takes a bit an element")
         loss = apply_cut(weight, cut, kernels, out.emit("mask"), out.emit("nonzero", weight.itemsize))
+        if not kept:  # a tensor without elements is none that can be relied on, so that one zero is stored as a value
+            kept, sparsity = 1, 1 - 1 / total
+            out.write("mask", 0, np.ones(1, np.uint8))
+            out.write("nonzero", 0, np.zeros(1, weight.dtype))
         parts = {"mask": Part(UINT1, self.weight.shape), "nonzero": Part(self.weight.dtype, (kept,))}
         return Finished(parts, loss, sparsity=sparsity)
 

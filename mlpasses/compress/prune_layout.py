@@ -25,16 +25,20 @@ def channels_axis(candidate: Candidate, config: PruneConfig) -> int | str | None
 
 
 def kept_bounds(view: View, bits: int, config: PruneConfig) -> tuple[int, str] | str:
-    """How many elements of so many bits are kept at most, and what that depends on; or why it would not become smaller anyhow."""
+    """How many elements of so many bits are stored at most, and what that depends on; or why it would not become smaller anyhow.
+
+    One is stored at least, be it a zero.
+    """
     total = math.prod(view)
     zeros = fewest_zeros(view, config)
     dense = (packed_size(total, bits) - packed_size(total, 1) - 1) * 8 // bits
-    if dense < 0 or (zeros is not None and total - zeros > dense):
-        share = "" if zeros is None else f" with {zeros / total:.1%} zeros"
-        return f"it would not become smaller{share}: a mask takes a bit an element"
+    if dense < 1:
+        return "it would not become smaller: a mask takes a bit an element"
     if zeros is None:
         return dense, "how many elements become zero"
-    return total - zeros, "there may be more zeros than that in it"
+    if total - zeros > dense:
+        return dense, f"it stays as it is unless {1 - dense / total:.1%} of it are zeros by themselves"
+    return max(1, total - zeros), "there may be more zeros than that in it"
 
 
 def fewest_zeros(view: View, config: PruneConfig) -> int | None:

@@ -10,14 +10,20 @@ from typing import Any, Final, Literal
 import numpy as np
 import pytest
 
+from ir.mil.load import load_program
 from ir.opset import IOS15, IOS16, IOS17, IOS18, IOS26, Opset
 from ir.specs import channel_axes
 from ir.types import FP16, FP32, DType
+from mlpasses.compress.palettize import PalettizeWeights
 from mlpasses.compress.prune import PruneWeights
-from mlpasses.config import NM, Magnitude, Threshold
+from mlpasses.compress.quantize import QuantizeWeights
+from mlpasses.config import NM, Magnitude, Palettize, Quantize, Threshold
+from mlpasses.forms.recognition import form_of
 from mlpasses.manager import run
+from mlpasses.pipeline import Pipeline
+from tests.compress import joints
 from tests.compress.grids import Point, assert_refused, points, rows_of, skipped
-from tests.compress.models import KINDS, OPSETS, decoded, linear, reason, untouched, zoo
+from tests.compress.models import KINDS, OPSETS, assert_decoded_alike, decoded, linear, numbers, reason, untouched, zoo
 from tests.corpus import full
 
 DIMS: Final[tuple[Literal["output", "input"], ...]] = ("output", "input")
@@ -107,7 +113,72 @@ def axis_of(kind: str, dim: str) -> int:
 def test_a_weight_that_would_grow_is_left_alone_with_the_reason() -> None:
     program = linear()
     result = run(program, PruneWeights(Magnitude(0.05, min_elements=1)))
-    assert reason(result).startswith("it would not become smaller with 4.7% zeros")
+    assert reason(result) == "it would not become smaller: 4.7% of it would be zero, and a mask takes a bit an element"
+    assert untouched(result, program)
+
+
+@pytest.mark.parametrize("config", [Magnitude(0.0), Magnitude(0.05), NM(1, 32, "input")], ids=lambda config: config.scheme)
+def test_zeros_that_there_are_count_where_a_setting_by_itself_makes_too_few(config: Any) -> None:
+    weight = numbers(64, 64)
+    weight[:, ::2] = 0
+    (planned,) = PruneWeights(config).plan(linear(weight)).rows
+    (row,) = run(linear(weight), PruneWeights(config)).report.weights
+    assert planned.why == "it stays as it is unless 6.3% of it are zeros by themselves"
+    assert row.skipped is planned.skipped is None
+    assert planned.least <= row.after <= planned.after
+    assert row.sparsity is not None
+    assert row.sparsity >= 0.5
+
+
+# Nothing is kept
+
+
+@pytest.mark.parametrize("opset", [IOS17, IOS18], ids=repr)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize(
+    "weight_pass", [PruneWeights(Magnitude(1.0)), PruneWeights(Magnitude(1.0, 4)), PruneWeights(Threshold(10))], ids=lambda each: str(each)
+)
+def test_a_weight_of_which_nothing_is_kept_stores_one_zero(
+    weight_pass: PruneWeights, dtype: Any, opset: Opset, tmp_path: Path
+) -> None:
+    """Since a tensor without elements is none that every reader takes."""
+    program = linear(numbers(64, 64, dtype=dtype), opset)
+    (planned,) = weight_pass.plan(program).rows
+    result = run(program, weight_pass)
+    (row,) = result.report.weights
+    path = result.save(tmp_path / "m.mlpackage")
+    saved = load_program(path)
+    (op,) = saved.ops("constexpr_sparse_to_dense")
+    assert form_of(op).values.tensor.numpy().tolist() == [0.0]  # type: ignore[union-attr]  # it is readable, and has floats
+    assert decoded(saved).tobytes() == bytes(decoded(saved).nbytes)
+    assert_decoded_alike(saved, path)
+    assert row.after == 64 * 64 // 8 + np.dtype(dtype).itemsize
+    assert planned.least <= row.after <= planned.after
+    assert row.sparsity == 1 - 1 / 64**2
+
+
+@pytest.mark.parametrize(
+    "before",
+    [PruneWeights(Magnitude(0.5)), QuantizeWeights(Quantize("int4")), QuantizeWeights(Quantize("uint8", "asymmetric")),
+     Pipeline(QuantizeWeights(Quantize("uint4")), PruneWeights(Magnitude(0.5)))],
+    ids=["sparse", "int4", "uint8-asymmetric", "uint4-sparse"],
+)  # fmt: skip
+def test_a_compressed_weight_of_which_nothing_is_kept_stores_the_code_of_one_zero(before: Any, tmp_path: Path) -> None:
+    program = run(linear(numbers(64, 64)), before).program
+    (planned,) = PruneWeights(Magnitude(1.0)).plan(program).rows
+    result = run(program, PruneWeights(Magnitude(1.0)))
+    (row,) = result.report.weights
+    path = result.save(tmp_path / "m.mlpackage")
+    assert joints.decoded(result.program).tobytes() == bytes(64 * 64 * 2)
+    assert_decoded_alike(load_program(path), path)
+    assert row.sparsity == 1 - 1 / 64**2
+    assert planned.least <= row.after <= planned.after
+
+
+def test_a_palettized_weight_of_which_nothing_would_be_kept_is_left_alone_with_the_reason() -> None:
+    program = run(linear(numbers(64, 64)), PalettizeWeights(Palettize(4))).program
+    result = run(program, PruneWeights(Magnitude(1.0)))
+    assert reason(result) == "all of it would be zero, and an index is of some entry: put PruneWeights before what makes its codes"
     assert untouched(result, program)
 
 
