@@ -104,6 +104,8 @@ class Bystander:
     scheme: str
     nbytes: int
     reason: str
+    storage: object
+    """The same object for constants that are stored once: the tensor, the first one of a compressed one."""
 
 
 def candidates(program: Program, min_elements: int) -> list[Candidate]:
@@ -208,7 +210,7 @@ def _idle_const(op: Op, held: Const, uses: Sequence[Use], where: str) -> Bystand
     place = "a block returns it" if isinstance(use.user, Block) else f"it is {_place(use)}, which is no weight"
     tensor = held.tensor
     kind = use.user.op_type if isinstance(use.user, Op) else ""
-    return Bystander(op.output.name, where, kind, tensor.shape, tensor.dtype.name, tensor.nbytes, place)
+    return Bystander(op.output.name, where, kind, tensor.shape, tensor.dtype.name, tensor.nbytes, place, tensor)
 
 
 def _compressed(op: Op, opset: Opset, where: str) -> Iterator[Candidate | Bystander]:
@@ -225,8 +227,9 @@ def _compressed(op: Op, opset: Opset, where: str) -> Iterator[Candidate | Bystan
         reason = compressed_already(op)
         if isinstance(form, str):
             reason += f" ({form})"
-        nbytes = sum(tensor.nbytes for tensor in stored_tensors(chain(op)))
-        yield Bystander(value.name, where, users[0].op_type, value.type.static_shape, scheme_of(op), nbytes, reason)
+        tensors = list(stored_tensors(chain(op)))
+        nbytes, storage = sum(tensor.nbytes for tensor in tensors), tensors[0] if tensors else op
+        yield Bystander(value.name, where, users[0].op_type, value.type.static_shape, scheme_of(op), nbytes, reason, storage)
 
 
 def compressed_already(op: Op) -> str:
@@ -238,7 +241,7 @@ def _literal(op: Op, where: str, parameter: str, operand: Const) -> Bystander:
     """A large literal that an op holds itself."""
     tensor = operand.tensor
     reason = f"it is a literal operand of {op.op_type} {op.name}, and only const ops are replaced"
-    return Bystander(f"{op.name}.{parameter}", where, op.op_type, tensor.shape, tensor.dtype.name, tensor.nbytes, reason)
+    return Bystander(f"{op.name}.{parameter}", where, op.op_type, tensor.shape, tensor.dtype.name, tensor.nbytes, reason, tensor)
 
 
 def _is_large(literal: Const, large: int) -> bool:

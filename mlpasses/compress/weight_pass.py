@@ -32,7 +32,7 @@ from mlpasses.report import WeightRow
 from mlpasses.resolution import Resolution, resolve
 from mlpasses.rules import Rules, as_rules
 from mlpasses.select import Named
-from mlpasses.subjects import weight_subjects
+from mlpasses.subjects import storage_of, weight_subjects
 
 
 class Config(Protocol):
@@ -194,13 +194,22 @@ class WeightPass(ProgramPass):
         labels = ["" if len(self.rules) == 1 else self.rules.label(index) for index in range(len(self.rules))]
         choices: list[Choice] = []
         refusals: list[str] = []
+        left_alone: set[tuple[int, str]] = set()
         for candidate, decision in zip(found, resolution.decisions, strict=True):
+            refused = False
             try:
                 outcome = decision.reason if decision.config is None else self._proposed(candidate, decision.config)
             except ConfigError as error:
-                refusals.append(f"{candidate.name} (of {candidate.op_type}): {error}")
-                outcome = str(error)
+                outcome, refused = str(error), True
+            if isinstance(outcome, str):
+                stored = (id(storage_of(candidate)), outcome)
+                if stored in left_alone:  # what functions share is one weight: in bytes, and in a row
+                    continue
+                left_alone.add(stored)
+            if refused:
+                refusals.append(f"{candidate.name} (of {candidate.op_type}): {outcome}")
             choices.append(Choice(candidate, outcome, "" if decision.rule is None else labels[decision.rule]))
+        bystanders = list({(id(each.storage), each.reason): each for each in reversed(bystanders)}.values())[::-1]
         return _Selection(resolution, choices, bystanders, [*refusals, *self._lacking(choices)])
 
     def _proposed(self, candidate: Candidate, config: Config) -> Proposal | str:

@@ -137,6 +137,26 @@ def test_a_weight_that_functions_share_is_reported_once_where_its_numbers_keep_i
 
 
 @passes
+def test_what_functions_share_is_reported_once_where_it_is_left_alone(weight_pass: WeightPass) -> None:
+    with FunctionBuilder(inputs={"x": TensorType(FP16, (64, 64))}, opset=IOS18) as f:
+        x = f.op("add", x=f.inputs["x"], y=f.const(numbers(64, 64), name="table"))
+        f.outputs(f.op("linear", x=x, weight=f.const(numbers(4, 64, seed=1), name="w")))
+    first = build_program(f).main.clone("first")
+    program = Program([first, first.clone("second")], spec_version=9)
+    every = type(weight_pass)(evolve(weight_pass.rules.rules[0].config, min_elements=1000))
+    report = run(program, every).report
+    assert [(row.where, row.name, row.skipped is None) for row in report.weights] == [("first", "w", False), ("first", "table", False)]
+    assert report.before == 2 * (4 * 64 + 64 * 64)
+    assert [row.key for row in every.plan(program).rows] == [row.key for row in report.weights]
+
+
+def test_what_is_wrong_with_a_weight_that_functions_share_is_said_once() -> None:
+    indivisible = PalettizeWeights(Palettize(2, group_size=3, indivisible="error", min_elements=64))
+    (finding,) = indivisible.plan(two_functions()).findings
+    assert finding.startswith("w (of linear): ")
+
+
+@passes
 def test_a_weight_that_functions_share_is_planned_once(weight_pass: WeightPass) -> None:
     assert [row.name for row in weight_pass.plan(two_functions()).rows] == ["w"]
 
