@@ -117,6 +117,10 @@ class Writer:
         self.write(part, 0, np.ascontiguousarray(array, dtype.numpy))
         return Part(dtype, array.shape)
 
+    def tensors(self, parts: Mapping[str, Part]) -> dict[str, Tensor]:
+        """What has been written, as tensors of these types and shapes."""
+        return {name: self.store.tensor(self.slots[name], part.dtype, part.shape) for name, part in parts.items()}
+
 
 def measure_named(name: EngineName) -> Between:
     """Who measures what a weight lost; compiled where it is asked for."""
@@ -219,6 +223,4 @@ def _run(task: _Task | _SentTask) -> Outcome:
 def _done(task: _Task, outcome: Outcome) -> Done | Declined:
     if isinstance(outcome, Declined):
         return outcome
-    store, slots = task.out.store, task.out.slots
-    tensors = {name: store.tensor(slots[name], part.dtype, part.shape) for name, part in outcome.parts.items()}
-    return Done(tensors, outcome)
+    return Done(task.out.tensors(outcome.parts), outcome)

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import ClassVar, Literal
 
@@ -17,7 +16,7 @@ from ir.opset import IOS18, Opset
 from ir.tensors import AbstractTensor, Tensor
 from ir.types import UINT_BY_BITS
 from mlpasses.candidates import Candidate
-from mlpasses.compress.palettize_job import PalettizeJob
+from mlpasses.compress.palettize_job import PalettizeJob, indexed_form
 from mlpasses.compress.palettize_joint import palettized_joint
 from mlpasses.compress.palettize_layout import Layout, layout_of
 from mlpasses.compress.weight_pass import Proposal, WeightPass
@@ -67,7 +66,7 @@ class PalettizeWeights(WeightPass):
         job = PalettizeJob(candidate.name, tensor, layout, config)
         key = (tensor, layout, config)
         remarks = [each for each in (remark, _other_way(candidate, config, layout, needs)) if each]
-        proposal = Proposal(candidate, config, key, smaller[-1], job, partial(_finished, layout), remark="; ".join(remarks))
+        proposal = Proposal(candidate, config, key, smaller[-1], job, partial(indexed_form, layout), remark="; ".join(remarks))
         if config.mode == "unique" and len(widths) == 1:
             return evolve(proposal, why="with more distinct values than a table has places it stays as it is")
         if len(widths) == 1:
@@ -76,10 +75,6 @@ class PalettizeWeights(WeightPass):
 
     def propose_joint(self, candidate: Candidate, form: Form, config: Palettize) -> Proposal | str:
         return palettized_joint(candidate, form, config)
-
-
-def _finished(layout: Layout, tensors: Mapping[str, Tensor]) -> Form:
-    return Form(Indexed(tensors["indices"], Floats(tensors["lut"]), layout.vector_axis), tensors.get("scale"))
 
 
 def _other_way(candidate: Candidate, config: Palettize, layout: Layout, opset: Opset) -> str:

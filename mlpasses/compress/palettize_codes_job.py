@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from ir.packing import pack_tensor, packed_size
 from ir.tensors import AbstractTensor, ArrayTensor, Tensor
@@ -37,10 +37,10 @@ class PalettizeCodesJob:
     layout: Layout
     config: Palettize
     nbytes: int
-    effort: float = field(init=False)
 
-    def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "effort", effort_of(math.prod(self.shape) * 2, self.layout))
+    @property
+    def effort(self) -> float:
+        return effort_of(math.prod(self.shape) * 2, self.layout)
 
     def sizes(self) -> Mapping[str, int]:
         layout, most = self.layout, self.layout.widths[-1]

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from ir.packing import packed_size
 from ir.tensors import ArrayTensor, Tensor
@@ -44,14 +44,14 @@ class PalettizeJob:
     weight: Tensor
     layout: Layout
     config: Palettize
-    effort: float = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "effort", effort_of(self.nbytes, self.layout))
 
     @property
     def nbytes(self) -> int:
         return self.weight.nbytes
+
+    @property
+    def effort(self) -> float:
+        return effort_of(self.nbytes, self.layout)
 
     def sizes(self) -> Mapping[str, int]:
         layout, most = self.layout, self.layout.widths[-1]
@@ -79,8 +79,7 @@ class PalettizeJob:
         parts = {"indices": Part(UINT_BY_BITS[chosen], layout.indices(weight.shape)), "lut": out.whole("lut", dtype, found.entries)}
         if scale is not None:
             parts["scale"] = out.whole("scale", dtype, scale)
-        tensors = {name: out.store.tensor(out.slots[name], part.dtype, part.shape) for name, part in parts.items()}
-        form = Form(Indexed(tensors["indices"], Floats(tensors["lut"]), layout.vector_axis), tensors.get("scale"))
+        form = indexed_form(layout, out.tensors(parts))
         return Finished(parts, loss_of(self.weight.numpy(), form, found.loss, engines.measure), lut_used=found.used)
 
     def _tables(self, weight: Array, layout: Layout, engines: Engines, emit: Emit) -> tuple[Array | None, Tables]:
@@ -98,6 +97,11 @@ class PalettizeJob:
             return widths[0]
         most = most_distinct(weight, self.layout, engines)
         return next((width for width in widths if most <= 1 << width), None) or Declined(too_many(most, 1 << widths[-1]))
+
+
+def indexed_form(layout: Layout, tensors: Mapping[str, Tensor]) -> Form:
+    """The parts that a job wrote as a form."""
+    return Form(Indexed(tensors["indices"], Floats(tensors["lut"]), layout.vector_axis), tensors.get("scale"))
 
 
 @frozen(eq=False)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-from attrs import field, frozen
+from attrs import frozen
 
 from ir.packing import pack_tensor, packed_size
 from ir.types import UINT1
@@ -30,10 +30,10 @@ class PruneCodesJob:
     shape: tuple[int, ...]
     config: PruneConfig
     nbytes: int
-    effort: float = field(init=False)
 
-    def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "effort", math.prod(self.shape) * 4 * SECONDS_PER_BYTE)
+    @property
+    def effort(self) -> float:
+        return math.prod(self.shape) * 4 * SECONDS_PER_BYTE
 
     def sizes(self) -> Mapping[str, int]:
         return {"mask": packed_size(math.prod(mask_shape(self.stored, self.shape)), 1), "codes": codes_of(self.stored).nbytes}

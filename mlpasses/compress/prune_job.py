@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
-from attrs import field, frozen
+from attrs import frozen
 
 from ir.packing import packed_size
 from ir.tensors import Tensor
@@ -39,14 +39,14 @@ class PruneJob:
     view: View
     """The weight's shape as `[outer, channels, inner]`, with the channels that groups and blocks run along."""
     config: PruneConfig
-    effort: float = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "effort", self.weight.nbytes * SECONDS_PER_BYTE)
 
     @property
     def nbytes(self) -> int:
         return self.weight.nbytes
+
+    @property
+    def effort(self) -> float:
+        return self.nbytes * SECONDS_PER_BYTE
 
     def sizes(self) -> Mapping[str, int]:
         return {"mask": packed_size(math.prod(self.view), 1), "nonzero": self.weight.nbytes}

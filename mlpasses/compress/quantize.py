@@ -16,7 +16,7 @@ from attrs import evolve, field, frozen
 from ir.opset import IOS18
 from ir.tensors import AbstractTensor, Tensor
 from mlpasses.candidates import Candidate
-from mlpasses.compress.quantize_job import QuantizeJob
+from mlpasses.compress.quantize_job import QuantizeJob, scaled_of
 from mlpasses.compress.quantize_joint import quantized_joint
 from mlpasses.compress.quantize_layout import blocks_of
 from mlpasses.compress.weight_pass import Proposal, WeightPass
@@ -70,4 +70,4 @@ class QuantizeWeights(WeightPass):
 
 
 def _finished(tensors: Mapping[str, Tensor]) -> Form:
-    return Form(Scaled(tensors["data"], tensors["scale"], tensors.get("offset")))
+    return Form(scaled_of(tensors))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Final
 
-from attrs import field, frozen
+from attrs import frozen
 
 from ir.packing import pack_tensor, packed_size
 from ir.tensors import Tensor
-from ir.types import DType
+from ir.types import DType, TensorType
 from mlpasses.compress.halves import loss_of, rounded
 from mlpasses.compress.jobs import EngineName, Finished, Outcome, Part, Writer, measure_named
 from mlpasses.config.quantize import Quantize
@@ -36,11 +37,6 @@ class QuantizeJob:
     counts: tuple[int, ...]
     """The number of blocks on each axis: the shape of the scale."""
     config: Quantize
-    effort: float = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        times = SEARCHING if self.config.scales == "searched" else 1
-        object.__setattr__(self, "effort", self.weight.nbytes * SECONDS_PER_BYTE * times)
 
     @property
     def stored(self) -> DType:
@@ -51,13 +47,12 @@ class QuantizeJob:
     def nbytes(self) -> int:
         return self.weight.nbytes
 
+    @property
+    def effort(self) -> float:
+        return effort_of(self.nbytes, self.config)
+
     def sizes(self) -> Mapping[str, int]:
-        blocks, bits = math.prod(self.counts), self.config.integers.bits
-        return {
-            "data": packed_size(math.prod(self.weight.shape), bits),
-            "scale": packed_size(blocks, self.stored.bits),
-            "offset": packed_size(blocks, bits),
-        }
+        return part_sizes(math.prod(self.weight.shape), self.counts, self.config.integers, self.stored)
 
     def run(self, engine: EngineName, out: Writer) -> Outcome:
         kernels, packing = engine_named(engine)
@@ -68,9 +63,57 @@ class QuantizeJob:
         affine, loss = quantize_blocks(weight, self.counts, self.config.levels, kernels, packer, search)
         packer.finish()
         parts = {"data": Part(integers, weight.shape), **scale_parts(affine, self.counts, integers, self.stored, out)}
-        tensors = {name: out.store.tensor(out.slots[name], part.dtype, part.shape) for name, part in parts.items()}
-        form = Form(Scaled(tensors["data"], tensors["scale"], tensors.get("offset")))
+        form = Form(scaled_of(out.tensors(parts)))
         return Finished(parts, loss_of(self.weight.numpy(), form, loss, measure_named(engine)))
+
+
+@frozen(eq=False)
+class QuantizeFormJob(ABC):
+    """What has to be known to quantize floats of a compressed weight: all that its mask keeps, or the entries of its tables."""
+
+    name: str
+    stored: Form
+    counts: tuple[int, ...]
+    """The number of blocks on each axis of the weight, or of the tables: the shape of the scale."""
+    config: Quantize
+    nbytes: int
+
+    @property
+    @abstractmethod
+    def effort(self) -> float:
+        """As `Job.effort`."""
+
+    @property
+    @abstractmethod
+    def floats(self) -> TensorType:
+        """The type of what is quantized."""
+
+    def sizes(self) -> Mapping[str, int]:
+        return part_sizes(math.prod(self.floats.static_shape), self.counts, self.config.integers, self.floats.dtype)
+
+    @abstractmethod
+    def run(self, engine: EngineName, out: Writer) -> Outcome:
+        """As `Job.run`."""
+
+
+def effort_of(nbytes: int, config: Quantize) -> float:
+    """Seconds that it takes in NumPy to quantize so many bytes of floats."""
+    return nbytes * SECONDS_PER_BYTE * (SEARCHING if config.scales == "searched" else 1)
+
+
+def part_sizes(elements: int, counts: tuple[int, ...], integers: DType, stored: DType) -> dict[str, int]:
+    """The bytes of so many integers, and of a scale and a zero point for each block."""
+    blocks = math.prod(counts)
+    return {
+        "data": packed_size(elements, integers.bits),
+        "scale": packed_size(blocks, stored.bits),
+        "offset": packed_size(blocks, integers.bits),
+    }
+
+
+def scaled_of(tensors: Mapping[str, Tensor]) -> Scaled:
+    """The parts that a job wrote as values."""
+    return Scaled(tensors["data"], tensors["scale"], tensors.get("offset"))
 
 
 def scale_parts(affine: Affine, counts: tuple[int, ...], integers: DType, stored: DType, out: Writer) -> dict[str, Part]:

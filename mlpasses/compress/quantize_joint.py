@@ -23,6 +23,7 @@ from attrs import evolve
 from ir.tensors import AbstractTensor, Tensor
 from mlpasses.candidates import Candidate, compressed_already
 from mlpasses.compress.joint import row_of
+from mlpasses.compress.quantize_job import scaled_of
 from mlpasses.compress.quantize_kept_job import QuantizeKeptJob
 from mlpasses.compress.quantize_layout import blocks_of
 from mlpasses.compress.quantize_table_job import QuantizeTableJob
@@ -93,9 +94,9 @@ def _smaller(proposal: Proposal, offset: Tensor | None) -> Proposal | str:
 
 
 def _finished_kept(form: Form, tensors: Mapping[str, Tensor]) -> Form:
-    return evolve(form, values=Scaled(tensors["data"], tensors["scale"], tensors.get("offset")))
+    return evolve(form, values=scaled_of(tensors))
 
 
 def _finished_table(form: Form, tensors: Mapping[str, Tensor]) -> Form:
     assert isinstance(form.values, Indexed)
-    return evolve(form, values=evolve(form.values, entries=Scaled(tensors["entries"], tensors["scale"], tensors.get("offset"))))
+    return evolve(form, values=evolve(form.values, entries=scaled_of(tensors)))

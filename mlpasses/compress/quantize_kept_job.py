@@ -2,49 +2,31 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-
 import numpy as np
-from attrs import field, frozen
+from attrs import frozen
 
-from ir.packing import packed_size
-from ir.types import DType
+from ir.types import TensorType
 from mlpasses.compress.jobs import EngineName, Finished, Outcome, Part, Writer
 from mlpasses.compress.kept import Kept
-from mlpasses.compress.quantize_job import SEARCHING, SECONDS_PER_BYTE, engine_named, scale_parts
-from mlpasses.config.quantize import Quantize
+from mlpasses.compress.quantize_job import QuantizeFormJob, effort_of, engine_named, scale_parts
 from mlpasses.forms.decoding import decoded
-from mlpasses.forms.form import Form, codes_of
+from mlpasses.forms.form import codes_of
 from mlpasses.numerics.bitstream import Packer
 from mlpasses.numerics.blocks import quantize_blocks
 from mlpasses.numerics.scale_search import ScaleSearch
 
 
 @frozen(eq=False)
-class QuantizeKeptJob:
+class QuantizeKeptJob(QuantizeFormJob):
     """What has to be known to quantize one sparse weight, whose values are floats."""
 
-    name: str
-    stored: Form
-    counts: tuple[int, ...]
-    """The number of blocks on each axis: the shape of the scale."""
-    config: Quantize
-    nbytes: int
-    effort: float = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        times = SEARCHING if self.config.scales == "searched" else 1
-        object.__setattr__(self, "effort", self.nbytes * 2 * SECONDS_PER_BYTE * times)
+    @property
+    def effort(self) -> float:
+        return effort_of(2 * self.nbytes, self.config)
 
     @property
-    def scale_dtype(self) -> DType:
-        return self.stored.dtype
-
-    def sizes(self) -> Mapping[str, int]:
-        blocks, bits = math.prod(self.counts), self.config.integers.bits
-        (kept,) = codes_of(self.stored).shape
-        return {"data": packed_size(kept, bits), "scale": packed_size(blocks, self.scale_dtype.bits), "offset": packed_size(blocks, bits)}
+    def floats(self) -> TensorType:
+        return TensorType(self.stored.dtype, codes_of(self.stored).shape)
 
     def run(self, engine: EngineName, out: Writer) -> Outcome:
         kernels, packing = engine_named(engine)
@@ -58,5 +40,5 @@ class QuantizeKeptJob:
         affine, loss = quantize_blocks(weight, self.counts, self.config.levels, kernels, Kept(flags, packer), search)
         packer.finish()
         kept = int(np.count_nonzero(flags))
-        parts = {"data": Part(integers, (kept,)), **scale_parts(affine, self.counts, integers, self.scale_dtype, out)}
+        parts = {"data": Part(integers, (kept,)), **scale_parts(affine, self.counts, integers, self.stored.dtype, out)}
         return Finished(parts, loss, sparsity=1 - kept / flags.size)

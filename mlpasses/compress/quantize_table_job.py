@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
-from ir.packing import pack_tensor, packed_size
-from ir.tensors import ArrayTensor, PackedTensor
+from ir.packing import pack_tensor
+from ir.types import TensorType
 from mlpasses.compress.jobs import EngineName, Finished, Outcome, Part, Writer, measure_named
 from mlpasses.compress.kept import uses
-from mlpasses.compress.quantize_job import scale_parts
-from mlpasses.config.quantize import Quantize
+from mlpasses.compress.quantize_job import QuantizeFormJob, scale_parts, scaled_of
 from mlpasses.forms.decoding import elements, table
-from mlpasses.forms.form import Form, Indexed, Scaled
+from mlpasses.forms.form import Indexed
 from mlpasses.numerics.affine import Array
 from mlpasses.numerics.affine_numpy import NUMPY
 from mlpasses.numerics.blocks import quantize_blocks
@@ -27,46 +24,35 @@ SECONDS_PER_BYTE: Final = 30e-9
 
 
 @frozen(eq=False)
-class QuantizeTableJob:
-    """What has to be known to quantize the entries of one weight, which are floats."""
+class QuantizeTableJob(QuantizeFormJob):
+    """What has to be known to quantize the entries of one weight's tables, which are floats."""
 
-    name: str
-    stored: Form
-    counts: tuple[int, ...]
-    """The number of blocks on each axis of the tables: the shape of the scale."""
-    config: Quantize
-    nbytes: int
-    effort: float = field(init=False)
+    @property
+    def effort(self) -> float:
+        return self.nbytes * SECONDS_PER_BYTE
 
-    def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "effort", self.nbytes * SECONDS_PER_BYTE)
+    @property
+    def floats(self) -> TensorType:
+        return TensorType(self._values.dtype, self._values.tables)
 
-    def sizes(self) -> Mapping[str, int]:
+    @property
+    def _values(self) -> Indexed:
         values = self.stored.values
         assert isinstance(values, Indexed)  # or it would have no table
-        blocks, bits = math.prod(self.counts), self.config.integers.bits
-        return {
-            "entries": packed_size(math.prod(values.tables), bits),
-            "scale": packed_size(blocks, values.dtype.bits),
-            "offset": packed_size(blocks, bits),
-        }
+        return values
 
     def run(self, engine: EngineName, out: Writer) -> Outcome:
-        values = self.stored.values
-        assert isinstance(values, Indexed)
-        integers, entries = self.config.integers, table(values)
-        found: list[Array] = []
+        integers, entries = self.config.integers, table(self._values)
+        codes = np.empty(entries.size, np.int8)
+
+        def emit(position: int, part: Array) -> None:
+            codes[position : position + part.size] = part.reshape(-1)
+
         search, importance = (ScaleSearch(), self._importance()) if self.config.scales == "searched" else (None, None)
-        affine, _ = quantize_blocks(
-            entries, self.counts, self.config.levels, NUMPY, lambda position, codes: found.append(codes.copy()), search, importance
-        )
-        codes = pack_tensor(np.concatenate(found), integers)
-        out.write("entries", 0, codes)
-        parts = {"entries": Part(integers, entries.shape), **scale_parts(affine, self.counts, integers, values.dtype, out)}
-        scale = ArrayTensor(affine.scale.reshape(self.counts), values.dtype)
-        zeros = ArrayTensor(affine.zero_point.astype(integers.numpy).reshape(self.counts)) if "offset" in parts else None
-        quantized = Scaled(PackedTensor(codes, integers, entries.shape), scale, zeros)
-        after = elements(evolve(self.stored, values=evolve(values, entries=quantized)))
+        affine, _ = quantize_blocks(entries, self.counts, self.config.levels, NUMPY, emit, search, importance)
+        out.write("data", 0, pack_tensor(codes, integers))
+        parts = {"data": Part(integers, entries.shape), **scale_parts(affine, self.counts, integers, self._values.dtype, out)}
+        after = elements(evolve(self.stored, values=evolve(self._values, entries=scaled_of(out.tensors(parts)))))
         return Finished(parts, measure_named(engine)(elements(self.stored), after))
 
     def _importance(self) -> Array:

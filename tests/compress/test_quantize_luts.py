@@ -18,7 +18,7 @@ from ir.mil.load import load_program
 from ir.opset import IOS17, IOS18, IOS26, Opset
 from ir.tensors import ArrayTensor, same_tensor
 from ir.types import FP16, TensorType
-from mlpasses.compress import quantize_table_job
+from mlpasses.compress import kept as beside_masks
 from mlpasses.compress.fuse_joint import FuseJoint
 from mlpasses.compress.palettize import PalettizeWeights
 from mlpasses.compress.prune import PruneWeights
@@ -105,8 +105,8 @@ def test_a_searched_scale_is_the_best_for_the_elements_and_not_for_the_entries()
     for seed in range(8):
         weight = (np.random.default_rng(seed).standard_t(2, (64, 64)) * 0.05).astype(np.float16)
         program = run(linear(weight), PalettizeWeights(Palettize(4))).program
-        for at, uses in enumerate((QuantizeTableJob._uses, lambda job: None)):
-            with mock.patch.object(QuantizeTableJob, "_uses", uses):
+        for at, importance in enumerate((QuantizeTableJob._importance, lambda job: None)):
+            with mock.patch.object(QuantizeTableJob, "_importance", importance):
                 made = run(program, QuantizeLuts(QuantizeLut(scales="searched"))).program
             lost[at] += np.square(decoded(program).astype(np.float64) - decoded(made)).sum()
     assert lost[0] < lost[1]
@@ -122,13 +122,13 @@ def test_entries_count_as_often_as_there_are_indices_of_them(seed: int, masked: 
     assert isinstance(values, Indexed)
     if found.mask is not None:
         flags = found.mask.numpy().astype(np.bool_)
-    expected = np.zeros((*tables, 1 << nbits, 1))
+    expected = np.zeros((*tables, 1 << nbits))
     codes = iter(values.indices.numpy().reshape(-1).tolist())
     for at in np.argwhere(flags).tolist():
         block = (i * count // dim for i, count, dim in zip(at, tables, spec.codes, strict=True))
-        expected[(*block, next(codes), 0)] += 1
-    with mock.patch.object(quantize_table_job, "CHUNK", chunk):
-        assert np.array_equal(QuantizeTableJob("w", found, (1,) * 4, Quantize(), 1)._uses(), expected)
+        expected[(*block, next(codes))] += 1
+    with mock.patch.object(beside_masks, "CHUNK", chunk):
+        assert np.array_equal(beside_masks.uses(found), expected)
 
 
 # What it leaves alone
