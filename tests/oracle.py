@@ -27,11 +27,24 @@ def accepted(path: str | Path) -> list[Any]:
     model = ct.models.MLModel(str(path), skip_model_load=True)
     programs = []
     for spec in _programs(model.get_spec()):
+        _forget_symbols()
         program = load(spec, specification_version=spec.specificationVersion, file_weights_dir=model.weights_dir or "")
         program.validate()
         programs.append(program)
     assert programs, f"{path} holds no ML Program"
     return programs
+
+
+def _forget_symbols() -> None:
+    """Lets coremltools name unknown sizes anew, with numbers that no file has.
+
+    It counts them on through all that a process loads (is0, is1, …), and takes over the names that the shapes of lists have in a file.
+    Where it comes to a number that a file has used, it refuses what it takes in any other process.
+    """
+    from coremltools.converters.mil.mil import program
+
+    program.k_used_symbols.clear()
+    program.k_num_internal_syms = 1 << 20
 
 
 def decompressed_values(path: str | Path) -> dict[str, Array]:
