@@ -23,7 +23,7 @@ from mlpasses.forms.form import Floats, Form, Indexed
 from mlpasses.numerics import bitstream, palette, vector_kmeans
 from mlpasses.numerics.affine import Array, Emit, Loss, NotFiniteError, View, channel_view
 from mlpasses.numerics.bitstream import Pack, Packer
-from mlpasses.numerics.distinct import Distinct
+from mlpasses.numerics.distinct import distinct_counts
 from mlpasses.numerics.loss import Between
 
 SECONDS_PER_BYTE: Final = 10e-9
@@ -181,26 +181,21 @@ def codebook_of(config: Palettize) -> palette.Codebook:
 
 
 def most_distinct(weight: Array, layout: Layout, engines: Engines) -> int:
-    """The most distinct values, or vectors, that a group of a weight has; more than 256 are as good as 257."""
+    """The most distinct values, or vectors, that a group of a weight has; more than 256 are as good as 257.
+
+    Raises:
+        NotFiniteError: the weight holds NaN or infinite values.
+    """
     if layout.vector == 1:
-        return _most_values(weight.reshape(layout.view(weight.shape)), engines.scalars)
+        return int(distinct_counts(weight.reshape(layout.view(weight.shape)), engines.scalars.collector).max(initial=0))
+    if not np.isfinite(weight).all():
+        raise NotFiniteError
     moved = np.moveaxis(weight, layout.axis, -1)
     groups = math.prod(layout.groups)
     most = 0
     for part in np.split(moved, groups, axis=-1):
         most = max(most, len(np.unique(part.reshape(-1, layout.vector), axis=0)))
     return most
-
-
-def _most_values(view: Array, engine: palette.Engine) -> int:
-    counts: list[int] = []
-
-    def count(distinct: Distinct, places: int, engine: palette.Engine) -> npt.NDArray[np.float64]:
-        counts.append(int(np.diff(distinct.starts).max(initial=0)))
-        return np.zeros((len(distinct.starts) - 1, places))
-
-    palette.palettize_view(view, 1, count, engine, lambda position, codes: None)
-    return max(counts, default=0)
 
 
 def folded_tables(weight: Array, layout: Layout, config: Palettize, engines: Engines, emit: Emit) -> Tables:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from attrs import field, frozen
+from attrs.validators import optional
 
 from ir.types import FP16, DType
-from mlpasses.config.checks import at_least, one_of
+from mlpasses.config.checks import at_least, one_of, whole_number
 
 Precision: TypeAlias = Literal["weight", "fp16"]
 Indivisible: TypeAlias = Literal["skip", "shrink", "error"]
@@ -27,7 +28,7 @@ class WeightConfig:
 class BlockConfig(WeightConfig):
     """The settings of schemes that divide a weight into channels, groups or blocks."""
 
-    axis: int | None = field(default=None, kw_only=True)
+    axis: int | None = field(default=None, validator=optional(whole_number), kw_only=True)
     """The axis of the output channels, negative ones counted from the back; null: the one that the op tables know for its consumers."""
     indivisible: Indivisible = field(default="skip", validator=one_of("skip", "shrink", "error"), kw_only=True)
     """What to do where a size does not divide an axis: leave the weight alone, take the largest divisor below it, or refuse the program."""

@@ -144,7 +144,7 @@ def choose_magnitude(weight: Array, sparsity: float, engine: Engine, importance:
 
 
 def choose_threshold(weight: Array, threshold: float, engine: Engine) -> Cut:
-    """Prunes the elements with |w| ≤ threshold, compared as the real numbers that they are.
+    """Prunes the elements with |w| ≤ threshold, compared as the real numbers that they are; with 0, the zeros that there are.
 
     coremltools rounds the threshold to the weight's type first, and so prunes one value more where that rounds up. Whether a weight
     has become sparse enough to be stored so is for the caller to say, by `zeros`.
@@ -157,15 +157,6 @@ def choose_threshold(weight: Array, threshold: float, engine: Engine) -> Cut:
         raise ValueError(f"a threshold has to be 0 or more, and is {threshold}")
     bound = _floor_key(threshold, weight.dtype) + 1
     return ElementCut(_count_below(weight, bound, engine), bound, 0)
-
-
-def choose_zeros(weight: Array, engine: Engine) -> Cut:
-    """Prunes the zeros that are there and nothing else: no loss.
-
-    Raises:
-        NotFiniteError: the weight holds NaN or infinite values.
-    """
-    return choose_threshold(weight, 0, engine)
 
 
 def choose_n_of_m(weight: Array, n: int, m: int, engine: Engine) -> Cut:

@@ -247,6 +247,15 @@ def test_values_that_are_not_finite_are_an_error_where_that_is_asked_for(weight_
         run(linear(weight), type(weight_pass)(config))
 
 
+@pytest.mark.parametrize("cluster_dim", [1, 2])
+def test_values_that_are_not_finite_are_an_error_where_every_value_is_to_have_an_entry(cluster_dim: Any) -> None:
+    """Though there are too many values, which would be a reason to leave the weight alone."""
+    weight = numbers(64, 64)
+    weight[3, 3] = np.nan
+    with pytest.raises(ConfigError, match=r"there are some in w \(of linear\)"):
+        run(linear(weight), PalettizeWeights(Palettize(mode="unique", cluster_dim=cluster_dim, nonfinite="error")))
+
+
 @pytest.mark.parametrize("kind", [QuantizeWeights, PalettizeWeights])
 def test_fp32_beyond_fp16_is_left_alone_where_it_is_to_be_stored_in_fp16(kind: type[WeightPass]) -> None:
     weight = numbers(16, 64, dtype=np.float32)

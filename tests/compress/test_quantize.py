@@ -155,6 +155,8 @@ def test_sqnr_and_error_are_those_of_the_decoded_weight() -> None:
         ({"granularity": "per_channel"}, "granularity of Quantize has to be per-tensor, per-channel or per-block, not 'per_channel'"),
         ({"min_elements": -1}, "min_elements of Quantize has to be an integer of at least 0, not -1"),
         ({"min_elements": True}, "min_elements of Quantize has to be an integer of at least 0, not True"),
+        ({"axis": "x"}, "axis of Quantize has to be an integer, not 'x'"),
+        ({"axis": True}, "axis of Quantize has to be an integer, not True"),
         ({"nonfinite": "drop"}, "nonfinite of Quantize has to be skip or error, not 'drop'"),
     ],
 )

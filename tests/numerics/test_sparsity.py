@@ -26,7 +26,6 @@ from mlpasses.numerics.sparsity import (
     choose_magnitude,
     choose_n_of_m,
     choose_threshold,
-    choose_zeros,
 )
 from mlpasses.numerics.sparsity_kernels import NUMBA
 
@@ -37,7 +36,7 @@ CHOICES: dict[str, Callable[[Array, Engine], Cut]] = {
     "magnitude": lambda weight, engine: choose_magnitude(weight, 0.6, engine),
     "importance": lambda weight, engine: choose_magnitude(weight, 0.6, engine, np.arange(weight.shape[1], dtype=np.float32)[:, None]),
     "threshold": lambda weight, engine: choose_threshold(weight, 0.5, engine),
-    "zeros": choose_zeros,
+    "zeros": lambda weight, engine: choose_threshold(weight, 0, engine),
     "2:4": lambda weight, engine: choose_n_of_m(weight, 2, 4, engine),
     "blocks": lambda weight, engine: choose_blocks(weight, 3, 0.5, engine),
 }
@@ -110,7 +109,7 @@ def test_the_least_magnitudes_are_pruned() -> None:
 
 def test_the_mask_has_the_first_element_in_the_lowest_bit_and_zeros_behind_the_last() -> None:
     weight = row(1, 0, 0, 1, 0, 0, 0, 0, 0, 1)
-    mask, kept, _ = streams(weight, choose_zeros(weight, NUMPY), NUMPY)
+    mask, kept, _ = streams(weight, choose_threshold(weight, 0, NUMPY), NUMPY)
     assert mask.tolist() == [0b00001001, 0b00000010]
     assert kept.tolist() == [1, 1, 1]
 
@@ -227,7 +226,7 @@ def test_a_threshold_that_is_negative_is_refused(threshold: float) -> None:
 @engines
 def test_pruning_zeros_loses_nothing_but_the_sign_of_zero(engine: Engine) -> None:
     weight = row(0, -0.0, 6e-8, -65504)
-    cut = choose_zeros(weight, engine)
+    cut = choose_threshold(weight, 0, engine)
     found = pruned(weight, cut, engine)
     assert cut.zeros == 2
     assert np.array_equal(found, weight)
