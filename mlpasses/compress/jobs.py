@@ -51,8 +51,6 @@ class Finished:
     loss: Loss
     lut_used: float | None = None
     """The share of the entries of its tables that are used."""
-    sparsity: float | None = None
-    """The share of elements that a sparse form leaves out."""
     remark: str = ""
     """What has to be said of it in the report."""
 

@@ -49,6 +49,14 @@ def taken(codes: Array, flags: Array) -> Array:
     return found
 
 
+def share_used(form: Form) -> float | None:
+    """The share of the entries of its tables that indices are of; None where it has no tables."""
+    if not isinstance(form.values, Indexed):
+        return None
+    counts = uses(form)
+    return float(np.count_nonzero(counts)) / counts.size
+
+
 def uses(form: Form) -> npt.NDArray[np.intp]:
     """How many of its indices are of each entry of the tables of a palettized weight: `[*blocks, entries]`."""
     values, mask = form.values, form.mask

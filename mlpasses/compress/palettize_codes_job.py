@@ -14,7 +14,7 @@ from ir.packing import pack_tensor, packed_size
 from ir.tensors import AbstractTensor, ArrayTensor, Tensor
 from ir.types import INT8, UINT1, UINT8, UINT_BY_BITS, DType
 from mlpasses.compress.jobs import Declined, EngineName, Finished, Outcome, Part, Writer, measure_named
-from mlpasses.compress.kept import of_vectors, taken, uses
+from mlpasses.compress.kept import of_vectors, share_used, taken
 from mlpasses.compress.palettize_job import Engines, Tables, codebook_of, effort_of, engines_named, most_distinct, tables_of, too_many
 from mlpasses.compress.palettize_layout import Layout
 from mlpasses.config.palettize import Palettize
@@ -134,10 +134,8 @@ class PalettizeCodesJob:
             out.write("mask", 0, np.packbits(flags.reshape(-1), bitorder="little"))
             parts["mask"] = Part(UINT1, flags.shape)
         joint = joint_form(self.stored, ArrayTensor(kept.reshape(shape), index), ArrayTensor(entries, dtype), layout, mask)
-        sparsity = None if flags is None else 1 - float(np.count_nonzero(flags)) / flags.size
         # Which entries are used is counted anew: what the mask leaves out was assigned too, and integers again after rounding.
-        used = float(np.count_nonzero(uses(joint))) / tables.entries[..., 0].size
-        return Finished(parts, measure(elements(self.stored), elements(joint)), lut_used=used, sparsity=sparsity)
+        return Finished(parts, measure(elements(self.stored), elements(joint)), lut_used=share_used(joint))
 
 
 @frozen

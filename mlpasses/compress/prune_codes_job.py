@@ -11,11 +11,11 @@ from attrs import frozen
 from ir.packing import pack_tensor, packed_size
 from ir.types import UINT1
 from mlpasses.compress.jobs import Declined, EngineName, Finished, Outcome, Part, Writer
-from mlpasses.compress.kept import of_vectors, taken
+from mlpasses.compress.kept import of_vectors, share_used, taken
 from mlpasses.compress.prune_job import SECONDS_PER_BYTE, chosen_cut, engine_named
 from mlpasses.config.prune import PruneConfig, Threshold
 from mlpasses.forms.decoding import decoded
-from mlpasses.forms.form import Floats, Form, Indexed, codes_of
+from mlpasses.forms.form import Floats, Form, Indexed, codes_of, with_codes
 from mlpasses.numerics.affine import Array, Loss, View
 
 
@@ -64,7 +64,8 @@ class PruneCodesJob:
         out.write("mask", 0, np.packbits(flags, bitorder="little"))
         out.write("codes", 0, pack_tensor(codes, tensor.dtype))
         parts = {"mask": Part(UINT1, mask_shape(self.stored, self.shape)), "codes": Part(tensor.dtype, codes.shape)}
-        return Finished(parts, loss, sparsity=sparsity)
+        tensors = out.tensors(parts)
+        return Finished(parts, loss, lut_used=share_used(with_codes(self.stored, tensors["codes"], tensors["mask"])))
 
     def _of_codes(self, flags: Array) -> Array:
         """The flags of codes, of those of elements."""

@@ -64,11 +64,11 @@ class PruneJob:
             return Declined(f"it would not become smaller: {sparsity:.1%} of it would be zero, and a mask takes a bit an element")
         loss = apply_cut(weight, cut, kernels, out.emit("mask"), out.emit("nonzero", weight.itemsize))
         if not kept:  # a tensor without elements is none that can be relied on, so that one zero is stored as a value
-            kept, sparsity = 1, 1 - 1 / total
+            kept = 1
             out.write("mask", 0, np.ones(1, np.uint8))
             out.write("nonzero", 0, np.zeros(1, weight.dtype))
         parts = {"mask": Part(UINT1, self.weight.shape), "nonzero": Part(self.weight.dtype, (kept,))}
-        return Finished(parts, loss, sparsity=sparsity)
+        return Finished(parts, loss)
 
 
 def chosen_cut(weight: Array, config: PruneConfig, engine: Engine) -> Cut:

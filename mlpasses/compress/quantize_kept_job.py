@@ -41,4 +41,4 @@ class QuantizeKeptJob(QuantizeFormJob):
         packer.finish()
         kept = int(np.count_nonzero(flags))
         parts = {"data": Part(integers, (kept,)), **scale_parts(affine, self.counts, integers, self.stored.dtype, out)}
-        return Finished(parts, loss, sparsity=1 - kept / flags.size)
+        return Finished(parts, loss)

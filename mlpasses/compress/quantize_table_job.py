@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 from ir.packing import pack_tensor
 from ir.types import TensorType
 from mlpasses.compress.jobs import EngineName, Finished, Outcome, Part, Writer, measure_named
-from mlpasses.compress.kept import uses
+from mlpasses.compress.kept import share_used, uses
 from mlpasses.compress.quantize_job import QuantizeFormJob, scale_parts, scaled_of
 from mlpasses.forms.decoding import elements, table
 from mlpasses.forms.form import Indexed
@@ -53,7 +53,7 @@ class QuantizeTableJob(QuantizeFormJob):
         out.write("data", 0, pack_tensor(codes, integers))
         parts = {"data": Part(integers, entries.shape), **scale_parts(affine, self.counts, integers, self._values.dtype, out)}
         after = elements(evolve(self.stored, values=evolve(self._values, entries=scaled_of(out.tensors(parts)))))
-        return Finished(parts, measure_named(engine)(elements(self.stored), after))
+        return Finished(parts, measure_named(engine)(elements(self.stored), after), lut_used=share_used(self.stored))
 
     def _importance(self) -> Array:
         """How much the error of each entry counts: as often as it is used. `[*blocks, entries, 1]`"""

@@ -261,7 +261,7 @@ class WeightPass(ProgramPass):
             sqnr=finished.loss.sqnr,
             max_error=finished.loss.worst,
             lut_used=finished.lut_used,
-            sparsity=finished.sparsity,
+            sparsity=result.form.sparsity,
             remark="; ".join(remarks),
         )
 

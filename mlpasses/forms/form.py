@@ -12,6 +12,7 @@ Tensors may be abstract: in a plan they are.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TypeAlias
 
@@ -103,6 +104,11 @@ class Form:
     def dtype(self) -> DType:
         """The type of the floats that it yields, before any cast."""
         return self.values.dtype if self.scale is None else self.scale.dtype
+
+    @property
+    def sparsity(self) -> float | None:
+        """The share of elements that its mask leaves out, from types alone; None where it has no mask."""
+        return None if self.mask is None else 1 - math.prod(codes_of(self).shape) / math.prod(self.mask.shape)
 
     def tensors(self) -> Iterator[Tensor]:
         """What it is stored in."""

@@ -303,18 +303,32 @@ def test_a_plan_of_every_value_of_a_compressed_weight_says_that_it_may_come_to_n
     assert "distinct values in a group, and a table has 4 places" in reason(run(before, every_value))
 
 
-@pytest.mark.parametrize("config", [Palettize(4, "uniform", group_size=8), Palettize(4, group_size=8), Palettize(6)], ids=repr)
-@pytest.mark.parametrize("passes", [(PRUNE,), (QUANTIZE,), (PRUNE, QUANTIZE)], ids=repr)
-def test_entries_in_use_are_those_that_a_stored_index_is_of(passes: tuple[WeightPass, ...], config: Palettize) -> None:
+GROUPED: Final = PalettizeWeights(Palettize(4, "uniform", group_size=8))
+
+
+@pytest.mark.parametrize(
+    "passes",
+    [
+        *((*leading, last) for leading in [(PRUNE,), (QUANTIZE,), (PRUNE, QUANTIZE)]
+          for last in [GROUPED, PALETTIZE, PalettizeWeights(Palettize(4, group_size=8))]),
+        (GROUPED, PRUNE), (GROUPED, QuantizeLuts()), (PRUNE, GROUPED, QuantizeLuts()), (GROUPED, PRUNE, QUANTIZE), (PRUNE, QUANTIZE),
+        (PRUNE, PruneWeights(Magnitude(0.75))),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_entries_in_use_and_sparsity_are_those_of_what_is_stored(passes: tuple[WeightPass, ...]) -> None:
     weight = WEIGHT.copy()
     weight[:16, 1:] = 0  # rows of which a mask keeps nothing but one element
-    result = run(linear(weight), Pipeline(*passes, PalettizeWeights(config)))
-    values, kept = form(result.program).values, form(result.program).mask
-    assert isinstance(values, Indexed)
+    result = run(linear(weight), Pipeline(*passes))
+    row, values, kept = result.report.weights[-1], form(result.program).values, form(result.program).mask
+    assert row.sparsity == (None if kept is None else 1 - np.count_nonzero(kept.numpy()) / weight.size)
+    if not isinstance(values, Indexed):
+        assert row.lut_used is None
+        return
     tables, entries = values.tables[0], values.tables[-2]
-    rows = np.arange(WEIGHT.size) // 64 if kept is None else np.flatnonzero(kept.numpy()) // 64
+    rows = np.arange(weight.size) // 64 if kept is None else np.flatnonzero(kept.numpy()) // 64
     used = np.unique(rows * tables // 64 * entries + values.indices.numpy().reshape(-1)).size
-    assert result.report.weights[-1].lut_used == used / (tables * entries)
+    assert row.lut_used == used / (tables * entries)
 
 
 @pytest.mark.parametrize("config", [Magnitude(0.5), NM(2, 4), Magnitude(0.5, block_size=4), Threshold(0.01)], ids=repr)
