@@ -90,11 +90,8 @@ def _finished(work: Callable[[Task], Outcome], task: Task, done: Callable[[Task]
 
 
 def _wait(futures: dict[Future[Outcome], int], tasks: Sequence[Task], done: Callable[[Task], None]) -> None:
-    from concurrent.futures import FIRST_COMPLETED, wait
+    from concurrent.futures import as_completed
 
-    pending = set(futures)
-    while pending:
-        finished, pending = wait(pending, return_when=FIRST_COMPLETED)
-        for future in sorted(finished, key=futures.__getitem__):
-            future.result()
-            done(tasks[futures[future]])
+    for future in as_completed(futures):
+        future.result()
+        done(tasks[futures[future]])

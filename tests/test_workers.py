@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from mlpasses.workers import run_tasks, submit_tasks
+from tests.effort import grows_linearly
 
 workers = pytest.mark.parametrize("workers", [1, 2, 5])
 
@@ -117,3 +119,29 @@ def test_what_an_executor_has_taken_has_ended_where_it_takes_no_more() -> None:
         with pytest.raises(RuntimeError, match="after shutdown"):
             submit_tasks(work, [1, 2, 3], pool, size=identity)
         assert sorted(ended) == [2, 3]
+
+
+class OneByOne(Executor):
+    """An executor that does the next task when it is told to."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[], None]] = []
+
+    def submit(self, work: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.waiting.append(lambda: future.set_result(work(*arguments, **named)))
+        if len(self.waiting) == 1:
+            self.proceed()
+        return future
+
+    def proceed(self) -> None:
+        if self.waiting:
+            self.waiting.pop()()
+
+
+def test_to_wait_for_tasks_takes_as_long_as_there_are_tasks() -> None:
+    def prepare(count: int) -> Callable[[], object]:
+        executor = OneByOne()
+        return lambda: submit_tasks(identity, range(count), executor, size=identity, done=lambda task: executor.proceed())
+
+    assert grows_linearly(prepare, 100)

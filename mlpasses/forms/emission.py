@@ -93,7 +93,7 @@ def _shape(tensor: Tensor) -> Const:
 
 @define(eq=False)
 class _Chain:
-    """The ops of one form, made from the inside out. `step` is told whether more comes behind it."""
+    """The ops of one form, made from the inside out."""
 
     weight: Op
     form: Form
