@@ -122,7 +122,7 @@ def test_what_an_executor_has_taken_has_ended_where_it_takes_no_more() -> None:
 
 
 class OneByOne(Executor):
-    """An executor that does the next task when it is told to."""
+    """An executor that does the first task at once, and another one whenever it is told to."""
 
     def __init__(self) -> None:
         self.waiting: list[Callable[[], None]] = []
@@ -131,11 +131,11 @@ class OneByOne(Executor):
         future: Future[Any] = Future()
         self.waiting.append(lambda: future.set_result(work(*arguments, **named)))
         if len(self.waiting) == 1:
-            self.proceed()
+            self.waiting[0]()
         return future
 
     def proceed(self) -> None:
-        if self.waiting:
+        if len(self.waiting) > 1:
             self.waiting.pop()()
 
 
