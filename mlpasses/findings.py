@@ -19,7 +19,7 @@ from ir.specs import ROWS
 from ir.walk import walk
 from mlpasses.errors import ConfigError
 from mlpasses.patterns import source_text
-from mlpasses.rules import Rules, source
+from mlpasses.rules import Rules, Skip, source
 from mlpasses.select import And, Filter, Leaf, Named, Or, Words, everything
 from mlpasses.subjects import Table
 
@@ -200,9 +200,13 @@ def _duplicate(rules: Rules, earlier: int, index: int) -> Finding:
     if first.config == second.config:
         message = f"{second.filter!r} stands twice, here and as rules[{earlier}]"
     else:
-        configs = f"{source(first.config)} in rules[{earlier}], which wins, and {source(second.config)} here"
+        configs = f"{_outcome(first.config)} in rules[{earlier}], which wins, and {_outcome(second.config)} here"
         message = f"{second.filter!r} stands twice with different configs: {configs}"
     return Finding("duplicate", message, index, place(rules, index), "remove one of them")
+
+
+def _outcome(config: Any) -> str:
+    return "skip" if config in (None, Skip()) else source(config)
 
 
 def affirmed(part: Filter) -> Iterator[Leaf]:

@@ -135,8 +135,13 @@ def type_words(kind: Any) -> str:
     if origin is tuple and args[-1] is not Ellipsis:
         return f"a list of {' and '.join(map(type_words, args))}"
     if isinstance(origin, type) and args:
-        return f"a list of {type_words(args[0])}"
+        return f"a list of {_several(type_words(args[0]))}"
     return str(getattr(kind, "__name__", kind))
+
+
+def _several(words: str) -> str:
+    """`whole numbers`, of `a whole number`; other words stand for any number of them."""
+    return f"{words.removeprefix('a ')}s" if words in ("a number", "a whole number", "a path") else words
 
 
 def _choices(kind: Any) -> list[str]:

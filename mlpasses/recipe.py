@@ -14,16 +14,17 @@ file, line and column of what is wrong, and all errors come together. The entrie
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from mlpasses.errors import RecipeError
 from mlpasses.faults import Faults
-from mlpasses.options import options_class, options_of
+from mlpasses.options import options_class, options_of, show
 from mlpasses.passes import Pass
 from mlpasses.pipeline import Pipeline
-from mlpasses.registry import pass_class, suggest
+from mlpasses.registry import BUILT_IN, pass_class, suggest
 from mlpasses.structuring import structure_passes, unstructure_pass
 from mlpasses.yamltree import MAX_BYTES, Block, Mark, Node, dump, dump_inline, located, parse, parse_items
 
@@ -78,8 +79,29 @@ def inline_entries(texts: Iterable[str]) -> tuple[Node, ...]:
     found: list[Node] = []
     for text in texts:
         spelled, file = _with_colon(text), f"--pass {text!r}"
-        found += parse_items(text, file) if spelled == text else (parse(spelled, file),)
+        items = parse_items(text, file) if spelled == text else (parse(spelled, file),)
+        if not items:
+            raise RecipeError(located("expected a pass", Mark(file), hint="as in --pass dead-code, or --pass raise-opset=iOS18"))
+        if spelled != text:
+            _check_lone(text, items[0])
+        found += items
     return tuple(found)
+
+
+def _check_lone(text: str, entry: Node) -> None:
+    """`name=value` is one pass: several on one line are entries of a list, which know no `=`.
+
+    Raises:
+        RecipeError: another pass follows the value.
+    """
+    value = next(iter(entry.data.values())).data if isinstance(entry.data, dict) else None
+    if not isinstance(value, str):
+        return
+    for part in value.split(",")[1:]:
+        name = re.split("[=:]", part, maxsplit=1)[0].strip()
+        if name in BUILT_IN:
+            hint = f"several on one line are written with colons, {text.replace('=', ': ')!r}; or repeat --pass"
+            raise RecipeError(located(f"the pass {name!r} stands in the value of another one", entry.mark, hint=hint))
 
 
 def parse_pipeline(text: str) -> Pipeline:
@@ -186,6 +208,10 @@ def _with_colon(entry: str) -> str:
     return f"{name}: {value}" if equals and name.replace("-", "").isalnum() else entry
 
 
+def _shown(version: Node) -> str:
+    return repr(version.data) if isinstance(version.data, str) else show(version.plain())
+
+
 def _entries(root: Node) -> tuple[Node, ...]:
     """The entries of a recipe whose frame is as it should be."""
     if not isinstance(root.data, dict):
@@ -201,7 +227,7 @@ def _entries(root: Node) -> tuple[Node, ...]:
         errors.append(located("the recipe has no version", root.mark, hint=f'start it with "version: {VERSION}"'))
     elif version.data != VERSION or isinstance(version.data, bool):
         hint = f"this version of mlpasses reads version {VERSION}"
-        errors.append(located(f"expected version {VERSION}, found {version.plain()!r}", version.mark, ("version",), hint))
+        errors.append(located(f"expected version {VERSION}, found {_shown(version)}", version.mark, ("version",), hint))
     passes = root.data.get("passes")
     if passes is None:
         errors.append(located("the recipe has no passes", root.mark, hint='list them below "passes:"'))

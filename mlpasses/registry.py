@@ -10,7 +10,7 @@ Names map to classes. Nothing is imported before a class is asked for, and a pac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Final
 
@@ -140,10 +140,21 @@ def suggest(name: str, known: Mapping[str, object] | list[str]) -> str:
     """`did you mean 'dead-code'?`, or what there is: the second half of a sentence about a name that does not exist."""
     from difflib import get_close_matches  # only errors need it
 
-    near = get_close_matches(name, dict.fromkeys(known), n=3, cutoff=0.75)
+    near = _spelled_otherwise(name, known) or get_close_matches(name, dict.fromkeys(known), n=3, cutoff=0.75)
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
     return f"there is {', '.join(sorted(known))}" if known else "there is none"
+
+
+def _spelled_otherwise(name: str, known: Iterable[str]) -> list[str]:
+    """Those that are the name but for case and separators (`DeadCode`), or else begin with it as a whole word (`quantize`)."""
+    plain = _letters(name)
+    same = [each for each in known if _letters(each) == plain]
+    return same or [each for each in known if plain and any(each.startswith(name + mark) for mark in "-_")][:3]
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).lower()
 
 
 def _all_entries() -> Iterator[Entry]:

@@ -217,8 +217,8 @@ def _words(values: tuple[str, ...], leaf: Any) -> None:
             raise ConfigError(f"{leaf.word} takes each as an argument of its own: {leaf.word}({', '.join(map(source_text, value))})")
         if not isinstance(value, str):
             raise ConfigError(f"{leaf.word} takes text, not {value!r}")
-        if not value:
-            raise ConfigError(f'{leaf.word}("") can match nothing: nothing has an empty name')
+        if not value.removeprefix(REGEX):
+            raise ConfigError(f"{leaf.word}({source_text(value)}) can match nothing: nothing has an empty name")
 
 
 def _arguments(values: tuple[str, ...]) -> str:

@@ -342,6 +342,7 @@ def _ruled(kind: type[Pass], given: Any) -> Pass:
             raise_faults([_beside_rules(key, kind) for key in rest])
             rules = rules_of(given, Outcomes.of(configs, _config))
         elif rest or not own:
+            raise_faults([_config_as_option(key, kind) for key in rest if key in _other_configs(kind)])
             rules = Rules(_made(configs[0], rest, kind.name, [*names, *RULE_KEYS]))
     except Exception as error:
         faults.extend(faults_of(error))
@@ -357,12 +358,27 @@ def _beside_rules(key: str, kind: type[Pass]) -> Fault:
     """An option that stands beside rules and is none of the pass' own."""
     config = _configs(kind)[0]
     known = [*(each.name for each in own_options(kind)), *RULE_KEYS]
+    if key in _other_configs(kind):
+        return _config_as_option(key, kind, " beside rules")
     if any(each.name == key for each in options_of(config)):
         name = kebab(config.__name__)
         hint = f"what is for all that no rule takes is the default: default: {{{name}: {{{key}: …}}}}"
     else:
         hint = suggest(key, known)
     return Fault(f"{kind.name} has no option {key!r} beside rules", (key,), hint, at_key=True)
+
+
+def _other_configs(kind: type[Pass]) -> list[str]:
+    """The names of configs that are no option of the one whose options a pass takes as its own."""
+    first, *others = _configs(kind)
+    taken = {each.name for each in options_of(first)}
+    return [name for name in map(kebab, (config.__name__ for config in (first, *others))) if name not in taken]
+
+
+def _config_as_option(key: str, kind: type[Pass], beside: str = "") -> Fault:
+    """The name of a config where its pass has options."""
+    hint = f"it is a config, for a rule or for what no rule takes: default: {{{key}: {{…}}}}"
+    return Fault(f"{kind.name} has no option {key!r}{beside}", (key,), hint, at_key=True)
 
 
 def _config(kind: type, given: Any, title: str) -> Any:

@@ -18,6 +18,10 @@ LONGEST_FEATURE: Final = 200
 """Characters of a feature that the text shows; some list dozens of shapes."""
 
 
+MOST_SCHEMES: Final = 6
+"""Forms of weights that the text lists; JSON has all."""
+
+
 def summarize(program: Program) -> dict[str, Any]:
     """The facts as plain data, for JSON. No weight is read.
 
@@ -120,7 +124,7 @@ def _lines(facts: dict[str, Any], indent: str) -> Iterator[str]:
     for function in facts["functions"]:
         yield from (f"{indent}{line}" for line in _function_lines(function))
     weights = facts["weights"]
-    schemes = ", ".join(f"{entry['count']} {scheme} ({bytes_text(entry['bytes'])})" for scheme, entry in weights["schemes"].items())
+    schemes = "; ".join(_schemes(weights["schemes"]))
     yield f"{indent}weights     {weights['count']}, {bytes_text(weights['bytes'])}" + (f": {schemes}" if schemes else "")
     for title in ("about", "metadata"):
         yield from (f"{indent}{title:12}{printable(key)}: {_cut(text, LONGEST)}" for key, text in facts[title].items())
@@ -129,13 +133,22 @@ def _lines(facts: dict[str, Any], indent: str) -> Iterator[str]:
         yield from _lines(stage, indent + "  ")
 
 
+def _schemes(schemes: dict[str, dict[str, int]]) -> Iterator[str]:
+    """The schemes that take most, and the rest in a word: of sparse weights each may have a share of zeros of its own."""
+    by_size = sorted(schemes.items(), key=lambda item: -item[1]["bytes"])
+    yield from (f"{entry['count']} {scheme} ({bytes_text(entry['bytes'])})" for scheme, entry in by_size[:MOST_SCHEMES])
+    rest = [entry for _, entry in by_size[MOST_SCHEMES:]]
+    if rest:
+        yield f"{sum(entry['count'] for entry in rest)} in {len(rest)} other forms ({bytes_text(sum(entry['bytes'] for entry in rest))})"
+
+
 def _function_lines(function: dict[str, Any]) -> Iterator[str]:
     target = function["target"] or "an opset that this version does not know"
     others = [key for key in function["specializations"] if key != function["opset"]]
     yield f"function {function['name']}, {function['opset']} ({target})" + (f"; also for {', '.join(others)}" if others else "")
     yield from _feature_lines(function)
-    ops = ", ".join(f"{count} {op_type}" for op_type, count in function["ops"].items())
-    yield f"  ops       {sum(function['ops'].values())}, and {function['consts']} const" + (f": {ops}" if ops else "")
+    ops = ", ".join(f"{count:,} {op_type}" for op_type, count in function["ops"].items())
+    yield f"  ops       {sum(function['ops'].values()):,}, and {function['consts']:,} const" + (f": {ops}" if ops else "")
 
 
 def _feature_lines(interface: dict[str, Any]) -> Iterator[str]:

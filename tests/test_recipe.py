@@ -147,6 +147,22 @@ def test_inline_entries_are_entries_of_a_recipe() -> None:
     )
 
 
+@pytest.mark.parametrize("entry", ["", "  ", "# nothing"])
+def test_an_inline_entry_without_a_pass_is_refused(entry: str) -> None:
+    with pytest.raises(RecipeError, match="expected a pass\n  --> --pass"):
+        inline_entries([entry])
+
+
+def test_a_pass_in_the_value_of_another_is_an_error_that_says_how_several_are_written() -> None:
+    with pytest.raises(RecipeError) as raised:
+        inline_entries(["raise-opset=iOS18, quantize-weights=int4"])
+    assert str(raised.value) == (
+        "the pass 'quantize-weights' stands in the value of another one\n"
+        "  --> --pass 'raise-opset=iOS18, quantize-weights=int4':1:1\n"
+        "  several on one line are written with colons, 'raise-opset: iOS18, quantize-weights: int4'; or repeat --pass"
+    )
+
+
 @pytest.mark.parametrize(
     ("entry", "setting", "result"),
     [
@@ -406,6 +422,7 @@ def test_all_mistakes_come_together_in_their_order() -> None:
     [
         ("", "the file is empty"),
         ("# nothing\n", "the file is empty"),
+        ("version: '1'\npasses: []", "expected version 1, found '1'\n"),
         ("- dead-code", "expected a mapping with the keys version and passes, found a list\n  --> r.yaml:1:1"),
         ("dead-code", "expected a mapping with the keys version and passes, found 'dead-code'"),
         ("passes: []", 'the recipe has no version\n  --> r.yaml:1:1\n  start it with "version: 1"'),
@@ -414,7 +431,7 @@ def test_all_mistakes_come_together_in_their_order() -> None:
         ("version: 1\npasses: dead-code", "expected a list of passes\n  --> r.yaml:2:9  passes"),
         ("version: 2\npasses: []", "expected version 1, found 2\n  --> r.yaml:1:10  version"),
         ("version: '1'\npasses: []", "expected version 1, found '1'"),
-        ("version: true\npasses: []", "expected version 1, found True"),
+        ("version: true\npasses: []", "expected version 1, found true"),
         ("version: 1\npases: []", "a recipe has no key 'pases'\n  --> r.yaml:2:1  pases\n  did you mean 'passes'?"),
         ("version: 1\nversion: 1", "the key 'version' occurs twice: it is first given at r.yaml:1:1\n  --> r.yaml:2:1"),
         ("version: 1\npasses:\n\t- dead-code", "a tab stands where YAML wants spaces\n  --> r.yaml:3:1"),

@@ -279,6 +279,10 @@ def test_config_of_another_pass_cannot_be_dumped() -> None:
         ("compress: {rules: [], conflicts: frist}", 'expected error, skip, first or strictest, found "frist"\n  --> r.yaml:3:38'),
         ("compress: {rules: [], nbits: 4}", "compress has no option 'nbits' beside rules\n  --> r.yaml:3:27  passes[0].compress.nbits\n"
          "  what is for all that no rule takes is the default: default: {scheme: {nbits: …}}"),
+        ("compress: {drop: {share: 1}}", "compress has no option 'drop'\n  --> r.yaml:3:16  passes[0].compress.drop\n"
+         "  it is a config, for a rule or for what no rule takes: default: {drop: {…}}"),
+        ("compress: {rules: [], drop: {}}", "compress has no option 'drop' beside rules\n  --> r.yaml:3:27  passes[0].compress.drop\n"
+         "  it is a config, for a rule or for what no rule takes: default: {drop: {…}}"),
         ("compress: {ruls: []}", "compress has no option 'ruls'\n  --> r.yaml:3:16  passes[0].compress.ruls\n  did you mean 'rules'?"),
         ("compress: {passes: x, rules: [3]}", 'expected a whole number, found "x"\n  --> r.yaml:3:24  passes[0].compress.passes'),
     ],

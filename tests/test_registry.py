@@ -45,6 +45,19 @@ def test_an_unknown_name_gets_the_nearest_ones() -> None:
         pass_class("quantise-weights")
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("DeadCode", "dead-code"), ("dead_code", "dead-code"),
+        ("quantize", "quantize-luts' or 'quantize-weights"), ("palettize", "palettize-weights"),
+    ],
+)  # fmt: skip
+def test_a_class_name_and_the_first_word_of_a_name_get_that_name(name: str, meant: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        pass_class(name)
+    assert str(raised.value) == f"there is no pass {name!r}; did you mean '{meant}'?"
+
+
 def test_a_name_like_no_other_gets_the_list() -> None:
     with pytest.raises(ConfigError, match="there is no pass 'zzz'; there is cleanup, common-subexpressions, dead-code, "):
         pass_class("zzz")

@@ -28,16 +28,18 @@ class PackageDraft:
     byte for byte, if every file has its entry; otherwise with entries added, whose identifiers derive from the model's bytes, so that
     equal content gives equal bytes. Links inside the source stay links; a file written anew replaces what a link points to.
 
+    `target` is what complaints call it, where the package comes to stand somewhere else.
+
     Raises:
         PackageError: `folder` lies in the source.
     """
 
-    def __init__(self, folder: Path, source: Package | None = None) -> None:
+    def __init__(self, folder: Path, source: Package | None = None, target: Path | None = None) -> None:
         self.folder = folder
         self.source = source if source is not None and source.home is not None else None
         home = None if self.source is None else self.source.home
         if home is not None and home in Path(os.path.realpath(folder)).parents:
-            raise PackageError(f"{folder.parent} lies in the package {home}, and a package cannot be saved into itself")
+            raise PackageError(f"{target or folder} lies in the package {home}, and a package cannot be saved into itself")
         self._written: set[PurePosixPath] = set()
         self._omitted: set[PurePosixPath] = set()
         self._weights: list[PurePosixPath] = []

@@ -63,6 +63,8 @@ def stages_of(model: schema.Model, kind: str) -> Any:
 
 def lift_encoded(encoded: bytes, weight_file: Callable[[str], BlobFile]) -> Program:
     """The program in an encoded `Model`. Raises as `lift_model` does, and `PackageError` for bytes that are no model."""
+    if not encoded:
+        raise PackageError("its model file is empty: the package was copied or saved only in part")
     model = schema.new_model()
     try:
         model.ParseFromString(encoded)

@@ -56,7 +56,7 @@ def save_program(program: Program, path: str | Path, *, overwrite: bool) -> Path
     target = Path(path)
     try:
         with saving(target, overwrite=overwrite) as folder:
-            draft = PackageDraft(folder, document.package if document else None)
+            draft = PackageDraft(folder, document.package if document else None, target)
             offsets = _Offsets()
             for plan in plan_files(program):
                 _write_weights(plan, draft, document, offsets)

@@ -61,6 +61,7 @@ def _explain(name: str, settings: Settings) -> None:
     from mlpasses.op_pass import OpPass
     from mlpasses.options import options_class, own_options, rules_option
     from mlpasses.passes import kebab
+    from mlpasses.pipeline import Pipeline
     from mlpasses.registry import pass_class
 
     kind = pass_class(name)
@@ -74,7 +75,8 @@ def _explain(name: str, settings: Settings) -> None:
         return
     settings.say(f"{kind.name} ({kind.__module__}.{kind.__qualname__})\n\n{doc}\n\n{_declaration(kind)}\n")
     if own or not configs:
-        settings.say("\n".join(["options:", *_as_text(own)]) if own else "It takes no options.")
+        lone = "It takes a list of passes." if issubclass(kind, Pipeline) else "It takes no options."
+        settings.say("\n".join(["options:", *_as_text(own)]) if own else lone)
     for config, fields in options.items():
         lone = "options, or " if config == next(iter(options)) else ""
         settings.say("\n".join([f"{lone}{config}: {{…}} in a rule:", *_as_text(fields)]))

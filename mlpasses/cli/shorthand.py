@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 from attrs import field, frozen
@@ -31,11 +31,14 @@ from mlpasses.cli.running import Running, run_model, running_options
 if TYPE_CHECKING:
     from ir.core import Program
     from ir.opset import Opset
-    from mlpasses.compress.weight_pass import Config
+    from mlpasses.compress.joint import Scheme
+    from mlpasses.compress.weight_pass import Config, WeightPass
     from mlpasses.pipeline import Pipeline
     from mlpasses.yamltree import Node
 
 F = TypeVar("F", bound=Callable[..., Any])
+_SCHEMES: Final[Mapping[str, Scheme]] = {"prune-weights": "prune", "quantize-weights": "quantize", "palettize-weights": "palettize"}
+"""What the passes are called in the table of joint forms."""
 
 
 @frozen
@@ -190,11 +193,24 @@ def _needs(pipeline: Pipeline, program: Program | None, settings: Settings) -> O
     if program is None:
         return max(config.needs(FP16), config.needs(FP32))
     dtypes = {weight.dtype for weight in program.weights() if weight.numel >= config.min_elements} & {FP16, FP32}
-    needs = max((config.needs(dtype) for dtype in dtypes), default=None)
+    alone = max((config.needs(dtype) for dtype in dtypes), default=None)
+    joint = _joint_needs(each, config, program)
+    needs = max((opset for opset in (alone, joint) if opset is not None), default=None)
     opsets = [opset for function in program.all_functions() if (opset := opset_of_key(function.opset)) is not None]
     oldest = min(opsets, default=None)
     if needs is None or oldest is None or oldest >= needs:
         return None
     if not settings.quiet:
-        click.echo(f"note: the model is written for {oldest}, and {config.scheme} needs {needs}: it is raised to that", err=True)
+        where = "" if needs == alone else " for weights that are compressed already"
+        click.echo(f"note: the model is written for {oldest}, and {config.scheme} needs {needs}{where}: it is raised to that", err=True)
     return needs
+
+
+def _joint_needs(each: WeightPass, config: Config, program: Program) -> Opset | None:
+    """The opset of the forms that the scheme makes of weights that are compressed already; None where it makes none."""
+    from mlpasses.candidates import Candidate, survey
+    from mlpasses.compress.joint import row_of
+
+    large = (found for found in survey(program) if isinstance(found, Candidate) and found.numel >= config.min_elements)
+    rows = (row_of(found.form, _SCHEMES[each.name]) for found in large if found.form is not None)
+    return max((row.since for row in rows if row.becomes is not None), default=None)

@@ -23,7 +23,7 @@ from mlpasses.compress.replacing import replace_weight
 from mlpasses.context import Context
 from mlpasses.contract import Preserved
 from mlpasses.errors import ConfigError
-from mlpasses.findings import affirmed
+from mlpasses.findings import affirmed, plural
 from mlpasses.forms.canonical import canonical
 from mlpasses.forms.form import Form
 from mlpasses.passes import ProgramPass
@@ -233,7 +233,7 @@ class WeightPass(ProgramPass):
                 key = (function.name if function else "?", proposal.config.scheme, opset, proposal.needs)
                 lacking[key] = lacking.get(key, 0) + 1
         return [
-            f"function {name} is written for {opset}, and {scheme} needs {needs}, for {count} weights: "
+            f"function {name} is written for {opset}, and {scheme} needs {needs}, for {plural(count, 'weight')}: "
             f'put RaiseOpset("{needs}") before {self.name}'
             for (name, scheme, opset, needs), count in lacking.items()
         ]

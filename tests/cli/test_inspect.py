@@ -7,11 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ir.builder import FunctionBuilder, build_program
 from ir.mil.schema import new_model
-from ir.opset import IOS18
+from ir.opset import IOS16, IOS18
 from ir.text import parse
 from ir.types import FP16, FP32, UNKNOWN, StateType, TensorType
 from mlpasses import load
@@ -71,6 +72,43 @@ def test_match_chooses_weights_by_name_or_consumer(run: Run, folder: Path) -> No
 def test_match_chooses_ops_by_name_or_type(run: Run, folder: Path) -> None:
     assert run("inspect", "model.mlpackage", "--ops", "--match", "softmax").out == "softmax  softmax: fp16[1, 35]\n"
     assert run("inspect", "model.mlpackage", "--ops", "--match", "l?gits").out == "linear  logits: fp16[1, 35]\n"
+
+
+@pytest.mark.parametrize(
+    ("view", "pattern", "said"),
+    [
+        ("--weights", "point", "no weight has a name or an op type that matches 'point'; did you mean '*point*'?"),
+        ("--ops", "cnv", "no op has a name or an op type that matches 'cnv'; did you mean 'conv'?"),
+        ("--text", "cnv", "no op has a name or an op type that matches 'cnv'; did you mean 'conv'?"),
+        ("--ops", "[0]", "no op has a name or an op type that matches '[0]'; did you mean '*[0]*'?"),
+        ("--ops", "!!!", "no op has a name or an op type that matches '!!!'"),
+    ],
+)
+def test_a_match_that_finds_nothing_is_said_with_the_nearest(view: str, pattern: str, said: str, run: Run, folder: Path) -> None:
+    ran = run("inspect", "model.mlpackage", view, "--match", pattern)
+    assert (ran.code, ran.out, ran.err) == (0, "", f"warning: {said}\n")
+    data = json.loads(run("inspect", "model.mlpackage", view, "--match", pattern, "--json").out)
+    assert data == {view.removeprefix("--"): "" if view == "--text" else []}
+
+
+def test_two_views_at_once_are_refused(run: Run, folder: Path) -> None:
+    ran = run("inspect", "model.mlpackage", "--weights", "--ops")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("error: --ops and --weights are different views: give one of them\n")
+
+
+def test_many_forms_of_weights_are_summed_up_behind_the_largest(run: Run, folder: Path) -> None:
+    with FunctionBuilder("main", {"x": TensorType(FP16, (1, 64))}, IOS16) as f:
+        for index in range(8):
+            weight = np.arange(1, 64 * 64 + 1, dtype=np.float32).reshape(64, 64).astype(np.float16)
+            weight[: 8 + index] = 0
+            f.outputs(**{f"y_{index}": f.op("linear", x=f.inputs["x"], weight=f.const(weight, name=f"w_{index}"))})
+    build_program(f).save("dense.mlpackage")
+    assert run("prune", "dense.mlpackage", "--threshold", "0", "-o", "sparse.mlpackage").code == 0
+    (line,) = [line for line in run("inspect", "sparse.mlpackage").out.splitlines() if line.startswith("weights")]
+    assert line.startswith("weights     8, 57.9 KB: 1 sparse 12.5% (7.68 KB); 1 sparse 14.1% (7.55 KB); ")
+    assert line.endswith("; 1 sparse 20.3% (7.04 KB); 2 in 2 other forms (13.7 KB)")
+    assert len(json.loads(run("inspect", "sparse.mlpackage", "--json").out)["weights"]["schemes"]) == 8
 
 
 def test_match_alone_is_refused(run: Run, folder: Path) -> None:

@@ -41,6 +41,12 @@ def test_the_version_is_that_of_the_package(run: Run) -> None:
     assert run("--version").out == f"mlpasses {mlpasses.__version__}\n"
 
 
+def test_the_module_is_the_command(folder: Path) -> None:
+    ran = subprocess.run([sys.executable, "-m", "mlpasses", "inspec"], env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == "error: there is no command 'inspec'; did you mean 'inspect'?\n  see mlpasses --help\n"
+
+
 def test_an_unknown_command_gets_the_nearest_one(run: Run) -> None:
     ran = run("inspec")
     assert (ran.code, ran.out) == (2, "")

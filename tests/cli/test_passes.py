@@ -31,6 +31,11 @@ def test_passes_explains_options_with_types_defaults_and_docs(run: Run, golden: 
         golden(run("passes", "many-options").text)
 
 
+def test_a_pipeline_is_explained_as_a_list(run: Run) -> None:
+    assert run("passes", "pipeline").out.endswith("\nIt takes a list of passes.\n")
+    assert run("passes", "dead-code").out.endswith("\nIt takes no options.\n")
+
+
 def test_passes_explains_the_options_of_a_config(run: Run) -> None:
     text = run("passes", "quantize-weights").out
     assert "dtype: int8, uint8, int4 or uint4 (default int8)\n      The type of the integers." in text

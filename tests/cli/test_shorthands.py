@@ -129,6 +129,29 @@ def test_weights_that_are_compressed_already_are_asked_for_too(run: Run, folder:
     assert next(weight.scheme for weight in load("joint.mlpackage").weights()).startswith("sparse 50%, int4 per-channel")
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        ("prune", "quantize", "int8 per-channel symmetric needs iOS18"),
+        ("prune", "palettize", "lut 4-bit kmeans per-tensor needs iOS18"),
+        ("palettize", "prune", "sparse 50% needs iOS18"),
+        ("quantize", "prune", "sparse 50% needs iOS18"),
+    ],
+)
+def test_a_model_is_raised_to_what_joint_forms_need(first: str, second: str, said: str, run: Run, folder: Path) -> None:
+    assert run(first, written(folder, IOS16), "-o", "once.mlpackage").code == 0
+    ran = run(second, "once.mlpackage", "-o", "joint.mlpackage")
+    raised = "for weights that are compressed already: it is raised to that"
+    assert (ran.code, ran.err) == (0, f"note: the model is written for iOS16, and {said} {raised}\n")
+    assert "raise-opset: iOS18" in run("recipe", "joint.mlpackage").out
+
+
+def test_what_makes_nothing_of_compressed_weights_raises_nothing_for_them(run: Run, folder: Path) -> None:
+    assert run("quantize", written(folder, IOS16), "-o", "once.mlpackage").code == 0
+    ran = run("quantize", "once.mlpackage", "--plan")
+    assert (ran.code, ran.err) == (0, "")
+
+
 def test_a_target_is_raised_to_whatever_is_needed(run: Run, folder: Path) -> None:
     assert recipe_of(run, "prune", "--target", "iOS17") == "  - raise-opset: iOS17\n  - prune-weights\n"
     assert run("prune", "model.mlpackage", "-o", "out.mlpackage", "--target", "iOS17").code == 0

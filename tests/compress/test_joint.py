@@ -109,7 +109,7 @@ def test_every_row_of_the_table_is_what_happens(kind: Kind, each: Scheme, sparse
 )  # fmt: skip
 def test_there_are_no_joint_forms_below_ios18(first: Scheme, each: Scheme, opset: Opset) -> None:
     program = after(PASSES[first], opset=opset)
-    assert 'needs iOS18, for 1 weights: put RaiseOpset("iOS18") before' in PASSES[each].plan(program).findings[0]
+    assert 'needs iOS18, for 1 weight: put RaiseOpset("iOS18") before' in PASSES[each].plan(program).findings[0]
     with pytest.raises(ConfigError, match="needs iOS18"):
         run(program, PASSES[each])
 

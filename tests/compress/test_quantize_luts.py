@@ -190,7 +190,7 @@ def table_of(found: Form) -> Program:
 
 def test_tables_as_below_ios18_are_refused_with_the_opset_that_is_needed() -> None:
     before = run(linear(WEIGHT, IOS17), PalettizeWeights(Palettize(4))).program
-    assert 'needs iOS18, for 1 weights: put RaiseOpset("iOS18") before quantize-luts' in QuantizeLuts().plan(before).findings[0]
+    assert 'needs iOS18, for 1 weight: put RaiseOpset("iOS18") before quantize-luts' in QuantizeLuts().plan(before).findings[0]
     with pytest.raises(ConfigError, match="needs iOS18"):
         run(before, QuantizeLuts())
 

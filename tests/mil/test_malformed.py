@@ -53,7 +53,13 @@ def test_pipeline_without_a_program_is_unsupported(tmp_path: Path) -> None:
 
 
 def test_model_without_a_type_is_unsupported(tmp_path: Path) -> None:
-    assert "without a type" in refused(write_package(tmp_path / "in.mlpackage", schema.new_model()), UnsupportedModelError)
+    model = schema.new_model()
+    model.specificationVersion = 7
+    assert "without a type" in refused(write_package(tmp_path / "in.mlpackage", model), UnsupportedModelError)
+
+
+def test_an_empty_model_file_is_no_model(tmp_path: Path) -> None:
+    assert "its model file is empty" in refused(write_package(tmp_path / "in.mlpackage", b""))
 
 
 def test_truncated_protobuf(tmp_path: Path) -> None:

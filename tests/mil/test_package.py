@@ -459,8 +459,10 @@ def test_two_names_for_one_weight_file_are_refused(build: Build, tmp_path: Path)
 
 def test_package_is_not_saved_into_itself(build: Build) -> None:
     path = build()
-    with pytest.raises(PackageError, match="a package cannot be saved into itself"):
+    with pytest.raises(PackageError, match=r"Data/out lies in the package .*, and a package cannot be saved into itself"):
         PackageDraft(path / "Data" / "out", Package.open(path))
+    with pytest.raises(PackageError, match=r"^mine.mlpackage lies in the package"):
+        PackageDraft(path / "Data" / "out", Package.open(path), Path("mine.mlpackage"))
 
 
 def test_draft_of_a_lone_model_file_is_a_package(tmp_path: Path) -> None:

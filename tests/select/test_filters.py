@@ -380,6 +380,7 @@ def test_what_a_block_returns_is_no_use_to_ask_of() -> None:
         ('name("re:a(")', "is no regular expression: missing ), unterminated subpattern"),
         ("name()", "name() asks for nothing"),
         ('name("")', "nothing has an empty name"),
+        ('name("re:")', 'name("re:") can match nothing: nothing has an empty name'),
         ('name(["a", "b"])', 'name takes each as an argument of its own: name("a", "b")'),
         ("op_type(3)", "op_type takes text, not 3"),
         ('op_type("constexpr_*")', 'op_type takes whole words, and "constexpr_*" is a pattern'),

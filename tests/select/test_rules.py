@@ -448,6 +448,12 @@ def test_filter_with_two_configs_is_a_contradiction() -> None:
     )
 
 
+def test_what_is_left_alone_is_called_skip_in_a_contradiction() -> None:
+    linear = op_type("linear")
+    assert "configs: skip in rules[0], which wins, and Bits() here" in complaint(Rules((linear, None), (linear, FOUR)))
+    assert 'and Skip("why") here' in complaint(Rules((linear, FOUR), (linear, Skip("why"))))
+
+
 def test_rule_that_stands_twice_is_an_error() -> None:
     assert 'op_type("linear") stands twice, here and as rules[0]' in complaint(Rules((op_type("linear"), FOUR), (op_type("linear"), FOUR)))
 
