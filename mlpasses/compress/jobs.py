@@ -64,6 +64,9 @@ class Declined:
     """Whether it is for NaN or infinite values, which a config may want to be an error."""
 
 
+OVERFLOWING: Final = Declined("its largest numbers would be decoded as infinite: they are at the end of what their type holds")
+"""Where codes that are rounded once more take a value beyond the range of its float type."""
+
 Outcome: TypeAlias = Finished | Declined
 
 

@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 from ir.packing import pack_tensor, packed_size
 from ir.tensors import AbstractTensor, ArrayTensor, Tensor
 from ir.types import INT8, UINT1, UINT8, UINT_BY_BITS, DType
-from mlpasses.compress.jobs import Declined, EngineName, Finished, Outcome, Part, Writer, measure_named
+from mlpasses.compress.jobs import OVERFLOWING, Declined, EngineName, Finished, Outcome, Part, Writer, measure_named
 from mlpasses.compress.kept import of_vectors, share_used, taken
 from mlpasses.compress.palettize_job import Engines, Tables, codebook_of, effort_of, engines_named, most_distinct, tables_of, too_many
 from mlpasses.compress.palettize_layout import Layout
@@ -134,8 +134,11 @@ class PalettizeCodesJob:
             out.write("mask", 0, np.packbits(flags.reshape(-1), bitorder="little"))
             parts["mask"] = Part(UINT1, flags.shape)
         joint = joint_form(self.stored, ArrayTensor(kept.reshape(shape), index), ArrayTensor(entries, dtype), layout, mask)
+        after = elements(joint)
+        if not np.isfinite(after).all():
+            return OVERFLOWING
         # Which entries are used is counted anew: what the mask leaves out was assigned too, and integers again after rounding.
-        return Finished(parts, measure(elements(self.stored), elements(joint)), lut_used=share_used(joint))
+        return Finished(parts, measure(elements(self.stored), after), lut_used=share_used(joint))
 
 
 @frozen

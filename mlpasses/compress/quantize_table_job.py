@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 
 from ir.packing import pack_tensor
 from ir.types import TensorType
-from mlpasses.compress.jobs import EngineName, Finished, Outcome, Part, Writer, measure_named
+from mlpasses.compress.jobs import OVERFLOWING, EngineName, Finished, Outcome, Part, Writer, measure_named
 from mlpasses.compress.kept import share_used, uses
 from mlpasses.compress.quantize_job import QuantizeFormJob, scale_parts, scaled_of
 from mlpasses.forms.decoding import elements, table
@@ -53,6 +53,8 @@ class QuantizeTableJob(QuantizeFormJob):
         out.write("data", 0, pack_tensor(codes, integers))
         parts = {"data": Part(integers, entries.shape), **scale_parts(affine, self.counts, integers, self._values.dtype, out)}
         after = elements(evolve(self.stored, values=evolve(self._values, entries=scaled_of(out.tensors(parts)))))
+        if not np.isfinite(after).all():
+            return OVERFLOWING
         return Finished(parts, measure_named(engine)(elements(self.stored), after), lut_used=share_used(self.stored))
 
     def _importance(self) -> Array:

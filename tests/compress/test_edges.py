@@ -20,8 +20,9 @@ from ir.tensors import Array
 from mlpasses.compress.palettize import PalettizeWeights
 from mlpasses.compress.prune import PruneWeights
 from mlpasses.compress.quantize import QuantizeWeights
+from mlpasses.compress.quantize_luts import QuantizeLuts
 from mlpasses.compress.weight_pass import WeightPass
-from mlpasses.config import NM, Magnitude, Palettize, Quantize, Threshold
+from mlpasses.config import NM, Magnitude, Palettize, Quantize, QuantizeLut, Threshold
 from mlpasses.errors import ConfigError
 from mlpasses.manager import Result, run
 from tests.compress.models import assert_decoded_alike, decoded, linear, linears, numbers, reason, untouched
@@ -254,6 +255,28 @@ def test_values_that_are_not_finite_are_an_error_where_every_value_is_to_have_an
     weight[3, 3] = np.nan
     with pytest.raises(ConfigError, match=r"there are some in w \(of linear\)"):
         run(linear(weight), PalettizeWeights(Palettize(mode="unique", cluster_dim=cluster_dim, nonfinite="error")))
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba"])
+@pytest.mark.parametrize(
+    ("before", "weight_pass"),
+    [
+        (Quantize("uint8", "asymmetric", scales="searched"), PalettizeWeights(Palettize(2, "uniform"))),
+        (Palettize(4, per_channel_scale="chained"), QuantizeLuts(QuantizeLut(mode="asymmetric"))),
+    ],
+    ids=["integers", "tables"],
+)
+def test_what_would_be_decoded_as_infinite_is_left_alone_with_the_reason(
+    before: Any, weight_pass: WeightPass, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Codes are rounded twice, and a largest number may be taken upwards by that."""
+    monkeypatch.setattr("mlpasses.compress.jobs.COMPILED_FROM", 0.0 if engine == "numba" else 1e9)
+    weight = numbers(32, 64)
+    weight[0, 0], weight[1, 1] = LARGEST, -LARGEST
+    program = run(linear(weight), (QuantizeWeights if isinstance(before, Quantize) else PalettizeWeights)(before)).program
+    result = run(program, weight_pass)
+    assert reason(result) == "its largest numbers would be decoded as infinite: they are at the end of what their type holds"
+    assert untouched(result, program)
 
 
 @pytest.mark.parametrize("kind", [QuantizeWeights, PalettizeWeights])
