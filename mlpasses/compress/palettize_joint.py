@@ -60,15 +60,21 @@ def palettized_joint(candidate: Candidate, form: Form, config: Palettize) -> Pro
     layout = evolve(layout, widths=config.widths[: len(fitting)])
     job = PalettizeCodesJob(candidate.name, form, candidate.shape, layout, config, candidate.nbytes)
     key = (*form.tensors(), layout, config)
-    proposal = Proposal(candidate, config, key, fitting[-1], job, partial(_finished, form, layout), remark=remark, since=row.since)
+    finish, least = partial(_finished, form, layout), canonical(fitting[0], opset).nbytes(opset) - _uncertain(form, fitting[0])
+    proposal = Proposal(candidate, config, key, fitting[-1], job, finish, least, remark=remark, since=row.since)
     vectors = "a mask that keeps parts of vectors leaves it as it is" if layout.vector > 1 and form.mask is not None else ""
     of_values = ""
     if len(fitting) > 1:
-        proposal = evolve(proposal, least=canonical(fitting[0], opset).nbytes(opset))
         of_values = "it depends on the number of distinct values how many bits do"
     elif config.mode == "unique":
         of_values = "with more distinct values than a table has places it stays as it is"
     return evolve(proposal, why="; ".join(each for each in (vectors, of_values) if each))
+
+
+def _uncertain(form: Form, joint: Form) -> int:
+    """The bytes by which zero points grow that, in a plan, may turn out to be none: those of 4 bits, since entries have 8."""
+    offset = form.values.offset if isinstance(form.values, Scaled) else None
+    return joint.offset.nbytes - offset.nbytes if isinstance(offset, AbstractTensor) and joint.offset is not None else 0
 
 
 def _abstract(form: Form, shape: tuple[int, ...], layout: Layout, width: int) -> Form:

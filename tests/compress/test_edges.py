@@ -25,6 +25,7 @@ from mlpasses.compress.weight_pass import WeightPass
 from mlpasses.config import NM, Magnitude, Palettize, Quantize, QuantizeLut, Threshold
 from mlpasses.errors import ConfigError
 from mlpasses.manager import Result, run
+from mlpasses.pipeline import Pipeline
 from tests.compress.models import assert_decoded_alike, decoded, linear, linears, numbers, reason, untouched
 
 LARGEST: Final = 65504
@@ -316,6 +317,15 @@ def test_fp32_that_is_too_small_for_fp16_is_not_said_to_be_exact(weight_pass: We
     (row,) = run(linear(np.full((32, 64), 1e-8, np.float32)), weight_pass).report.weights
     assert row.max_error == pytest.approx(1e-8)
     assert row.sqnr == 0.0
+
+
+def test_zero_points_of_4_bits_that_are_all_0_are_left_out_of_what_is_planned_of_tables_too() -> None:
+    """Beside tables they have 8 bits, so that it is more that may be left out."""
+    program = linear(np.abs(numbers(32, 64)))
+    pipeline = Pipeline(QuantizeWeights(Quantize("uint4", "asymmetric")), PalettizeWeights(Palettize(2, group_size=8)))
+    planned, row = pipeline.plan(program).rows[-1], run(program, pipeline).report.weights[-1]
+    assert planned.least == row.after < planned.after
+    assert planned.why == "zero points that are all 0 are left out"
 
 
 @pytest.mark.parametrize("opset", [IOS16, IOS17, IOS18], ids=repr)
