@@ -27,7 +27,7 @@ import cattrs
 from cattrs.errors import ClassValidationError, IterableValidationError
 from cattrs.gen import make_dict_unstructure_fn
 
-from ir.opset import Opset, opset_of_target
+from ir.opset import OPSETS, Opset, opset_of_target
 from ir.types import DTYPE_BY_NAME, DType
 from mlpasses.errors import ConfigError
 from mlpasses.faults import Fault, Faults, faults_of, raise_faults
@@ -133,7 +133,7 @@ def _converter() -> cattrs.Converter:
     converter.register_unstructure_hook(FilePath, str)
     converter.register_structure_hook(DType, lambda data, _: _by_name(data, DTYPE_BY_NAME, "element type"))
     converter.register_unstructure_hook(DType, lambda dtype: dtype.name)
-    converter.register_structure_hook(Opset, lambda data, _: opset_of_target(_structured(str, data)))
+    converter.register_structure_hook(Opset, lambda data, _: _target(data))
     converter.register_unstructure_hook(Opset, lambda opset: opset.target)
     converter.register_structure_hook_factory(is_config, _config_hook)
     converter.register_structure_hook_factory(_is_pass, _pass_hook)
@@ -182,6 +182,13 @@ def _exact(kind: type, accepts: tuple[type, ...]) -> Hook:
 
 def _mismatch(kind: Any, data: Any, hint: str = "") -> Faults:
     return Faults(Fault(f"expected {type_words(kind)}, found {show(data)}", hint=hint))
+
+
+def _target(data: Any) -> Opset:
+    if isinstance(data, str):
+        return opset_of_target(data)
+    meant = f"iOS{data}" if type(data) is int and f"iOS{data}" in [opset.target for opset in OPSETS] else ""
+    raise _mismatch(Opset, data, f"did you mean {meant}?" if meant else "")
 
 
 def _by_name(data: Any, known: Mapping[str, Any], what: str) -> Any:

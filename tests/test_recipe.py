@@ -398,7 +398,8 @@ def test_no_text_of_a_pipeline_does_more_than_raise_a_recipe_error(text: str) ->
         ("[dead-cod]", "there is no pass 'dead-cod'\n  --> r.yaml:3:6  passes[0][0]"),
         ("3", "expected the name of a pass, or a name with its options, found 3"),
         ("{}", "expected the name of a pass, found an empty mapping"),
-        ("raise-opset: 18", "expected text, found 18\n  --> r.yaml:3:18  passes[0].raise-opset"),
+        ("raise-opset: 18", "expected a target, such as iOS18, found 18\n  --> r.yaml:3:18  passes[0].raise-opset\n  did you mean iOS18?"),
+        ("raise-opset: 19", "expected a target, such as iOS18, found 19\n  --> r.yaml:3:18  passes[0].raise-opset"),
     ],
 )
 def test_a_wrong_entry_is_named_with_its_place(entry: str, message: str) -> None:

@@ -72,6 +72,8 @@ def run_model(
 
     started = perf_counter()
     check_target(output, overwrite=running.force)
+    if output.suffix != ".mlpackage":
+        settings.warn(f"{output} will be a folder whose name does not end in .mlpackage, by which Xcode knows packages")
     before = size_of(model)
     program = load(model, settings)
     pipeline = pipeline_for(program)

@@ -74,7 +74,7 @@ class NM(PruneConfig):
     @m.validator
     def _more_than_n(self, attribute: Attribute[Any], value: Any) -> None:
         if value <= self.n:
-            raise ConfigError(f"m of NM has to be more than n, and they are {value} and {self.n}")
+            raise ConfigError(f"m of NM has to be more than n, and n is {self.n} and m {value}: n of each m channels become zero")
 
     @property
     def scheme(self) -> str:

@@ -138,3 +138,10 @@ def test_what_is_odd_about_a_package_is_a_warning(run: Run, folder: Path) -> Non
     assert ran.code == 0
     assert ran.err.startswith("warning: ")
     assert "names what does not exist" in ran.err
+
+
+def test_an_output_without_the_suffix_of_packages_is_a_warning(run: Run, recipe: Path) -> None:
+    ran = run("run", "model.mlpackage", recipe, "-o", "out.model")
+    assert ran.code == 0
+    assert ran.err == "warning: out.model will be a folder whose name does not end in .mlpackage, by which Xcode knows packages\n"
+    assert run("inspect", "out.model").code == 0

@@ -229,7 +229,7 @@ def test_wrong_options_are_errors_at_the_option(run: Run, golden: Callable[[str]
 def test_what_is_wrong_with_options_together_is_at_all_of_them(run: Run) -> None:
     ran = run("prune", "--n-m", "4:2", "--dim", "input", "--print-recipe")
     assert ran.code == 2
-    assert "m of NM has to be more than n, and they are 2 and 4\n  --> --dim input --n-m 4:2  " in ran.err
+    assert "m of NM has to be more than n, and n is 4 and m 2: n of each m channels become zero\n  --> --dim input --n-m 4:2  " in ran.err
 
 
 def test_a_filter_that_finds_nothing_is_an_error_at_the_option(run: Run, folder: Path) -> None:
