@@ -19,13 +19,14 @@ from ir.tensors import Tensor
 from ir.types import DType
 from mlpasses.candidates import Bystander, Candidate, compressed_already, survey, unknown_specializations
 from mlpasses.compress.jobs import Declined, Done, Job, run_jobs
+from mlpasses.compress.kept import share_used
 from mlpasses.compress.replacing import replace_weight
 from mlpasses.context import Context
 from mlpasses.contract import Preserved
 from mlpasses.errors import ConfigError
 from mlpasses.findings import affirmed, plural
 from mlpasses.forms.canonical import canonical
-from mlpasses.forms.form import Form
+from mlpasses.forms.form import Form, Indexed
 from mlpasses.passes import ProgramPass
 from mlpasses.plan_rows import Planned, PlanRow, planned
 from mlpasses.report import WeightRow
@@ -328,5 +329,8 @@ def _check_finite(work: Iterable[Proposal], outcomes: Iterable[Done | Declined])
 def _computed(proposal: Proposal, outcome: Done | Declined) -> Computed | str:
     if isinstance(outcome, Declined):
         return outcome.reason
-    form = canonical(proposal.finish(outcome.tensors), proposal.candidate.opset)
+    made = proposal.finish(outcome.tensors)
+    form = canonical(made, proposal.candidate.opset)
+    if isinstance(form.values, Indexed) and isinstance(made.values, Indexed) and form.values.tables != made.values.tables:
+        outcome = evolve(outcome, finished=evolve(outcome.finished, lut_used=share_used(form)))  # of copies of tables, a part is used
     return Computed(form, outcome)

@@ -290,6 +290,15 @@ def test_a_mask_that_keeps_parts_of_vectors_leaves_the_weight_as_it_was() -> Non
     assert untouched(result, before)
 
 
+@pytest.mark.parametrize(("opset", "tables"), [(IOS18, 4), (IOS26, 1)], ids=repr)
+def test_entries_of_copies_of_a_table_are_counted_for_each_copy(opset: Opset, tables: int) -> None:
+    weight = np.random.default_rng(3).choice(np.linspace(-1, 1, 16).astype(np.float16), (4, 1024))
+    weight[0] = np.resize(np.array([-1, 1], np.float16), 1024)  # with the scale of the others, it is two integers
+    result = run(linear(weight, opset), Pipeline(QuantizeWeights(Quantize()), PalettizeWeights(Palettize(4))))
+    used = {1: 16, 4: 2 + 3 * 16}[tables] / (16 * tables)
+    assert (scheme(result.program).count("4 groups"), result.report.weights[-1].lut_used) == (int(tables == 4), used)
+
+
 def test_a_plan_of_vectors_over_a_mask_says_that_it_may_come_to_nothing() -> None:
     (row,) = VECTORS.plan(after(PRUNE)).rows
     assert (row.skipped, row.why) == (None, "a mask that keeps parts of vectors leaves it as it is")
