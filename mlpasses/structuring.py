@@ -404,7 +404,17 @@ def _lone(kind: type, value: Any, title: str) -> Any:
     try:
         return _made(kind, {name: value}, title)
     except Faults as error:
-        raise Faults(*(attrs.evolve(f, path=f.path[1:]) if f.path[:1] == (name,) else f for f in error.faults)) from error
+        hint = _meant_as_option(value, [option.name for option in options])
+        faults = (attrs.evolve(f, hint=hint or f.hint) for f in error.faults)
+        raise Faults(*(attrs.evolve(f, path=f.path[1:]) if f.path[:1] == (name,) else f for f in faults)) from error
+
+
+def _meant_as_option(value: Any, names: Sequence[str]) -> str:
+    """What is to be written for a lone value that looks like one: `dtype:uint8`, `dtype=uint8`, a list of them; nothing for others."""
+    if isinstance(value, list | tuple) and value and all(isinstance(each, Mapping) and set(each) <= set(names) for each in value):
+        return "options stand below the name without dashes"
+    name, _, rest = value.replace("=", ":").partition(":") if isinstance(value, str) else ("", "", "")
+    return f"an option takes a colon and a space: {name.strip()}: {rest.strip()}" if rest and name.strip() in names else ""
 
 
 def _made_of(kind: type[Pass], name: str, config: Any) -> Pass:

@@ -350,7 +350,14 @@ def _syntax(error: yaml.MarkedYAMLError, text: str, file: str, above: int) -> st
         return located("a tab stands where YAML wants spaces", mark, hint="indent with spaces")
     begun = error.context_mark.line + 1 - above if error.context_mark else 0
     context = f" ({error.context} at line {begun})" if error.context and begun > 0 else ""
-    return located(f"this is no YAML: {error.problem or error.context}{context}", mark)
+    above_it = next((each for each in reversed(lines[: at.line]) if each.strip()), "")
+    stuck = _STUCK.match(above_it) if error.problem == "mapping values are not allowed here" else None
+    hint = f"a colon needs a space behind it: {stuck[1]}: {stuck[2]}" if stuck else ""
+    return located(f"this is no YAML: {error.problem or error.context}{context}", mark, hint=hint)
+
+
+_STUCK: Final = re.compile(r"[ -]*([\w-]+):([^\s:/][^:]*)$")
+"""A line of text that was meant as a key and its value."""
 
 
 def _mark_of(text: str, position: int, file: str, above: int) -> Mark:

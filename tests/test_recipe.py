@@ -399,6 +399,9 @@ def test_no_text_of_a_pipeline_does_more_than_raise_a_recipe_error(text: str) ->
         ("3", "expected the name of a pass, or a name with its options, found 3"),
         ("{}", "expected the name of a pass, found an empty mapping"),
         ("raise-opset: 18", "expected a target, such as iOS18, found 18\n  --> r.yaml:3:18  passes[0].raise-opset\n  did you mean iOS18?"),
+        ("one-config: mode=fast", "passes[0].one-config\n  an option takes a colon and a space: mode: fast"),
+        ("one-config:\n      mode:fast", "  --> r.yaml:4:7  passes[0].one-config\n  an option takes a colon and a space: mode: fast"),
+        ("one-config:\n      - mode: fast", "  --> r.yaml:4:7  passes[0].one-config\n  options stand below the name without dashes"),
         ("raise-opset: 19", "expected a target, such as iOS18, found 19\n  --> r.yaml:3:18  passes[0].raise-opset"),
     ],
 )
@@ -448,6 +451,8 @@ def test_all_mistakes_come_together_in_their_order() -> None:
         ("a: \0", "the character U+0000 is not allowed in YAML\n  --> r.yaml:1:4"),
         (b"version: 1\n# caf\xe9\n", "the byte 0xe9 is not UTF-8\n  --> r.yaml:2:6\n  save the file as UTF-8"),
         ("[" * 3000, "this is nested more than 64 levels deep"),
+        ("version:1\n\npasses: []", "this is no YAML: mapping values are not allowed here\n  --> r.yaml:3:7\n"
+         "  a colon needs a space behind it: version: 1"),
         ("a: " * 70, "this is no YAML: mapping values are not allowed here"),
         ("# " + "x" * (1 << 20), "no recipe has more than 1048576"),
     ],
