@@ -87,7 +87,7 @@ def assert_refused(weight_pass: WeightPass, opset: Opset, needs: Opset, dtype: D
         assert f"function main is written for {opset}" in text
         assert f'put RaiseOpset("{needs}") before {weight_pass.name}' in text
     if opset is not IOS15:
-        assert f"needs {needs}, for 1 weights" in finding
+        assert f"needs {needs}, for 1 weight:" in finding
     raised = Pipeline(RaiseOpset(needs), weight_pass)
     plan = raised.plan(program)
     assert (plan.findings, [row.skipped for row in plan.rows]) == ([], [None])
