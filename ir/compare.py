@@ -33,11 +33,13 @@ class Difference:
 @frozen
 class Comparison:
     """What counts. Without `value_names`, programs that differ only in the names of values are the same, if each name of one stands for
-    one of the other; without `name_attributes`, the attribute `name` of ops does not count.
+    one of the other; without `name_attributes`, the attribute `name` of ops does not count; without `labels`, the specification versions,
+    metadata and attributes of the two programs do not.
     """
 
     value_names: bool = True
     name_attributes: bool = True
+    labels: bool = True
 
 
 STRICT: Final = Comparison()
@@ -91,15 +93,17 @@ class _Finder:
         self.taken: dict[Value, Value] = {}
 
     def programs(self, a: Program, b: Program, path: _Path = ()) -> _Found:
-        for what, p, q in (
-            ("the specification versions", a.spec_version, b.spec_version),
-            ("the format versions", a.format_version, b.format_version),
-            ("the docstrings", a.doc, b.doc),
+        labels = self.what.labels or path != ()
+        for counts, what, p, q in (
+            (labels, "the specification versions", a.spec_version, b.spec_version),
+            (True, "the format versions", a.format_version, b.format_version),
+            (True, "the docstrings", a.doc, b.doc),
         ):
-            if p != q:
+            if counts and p != q:
                 yield path, f"{what} differ: {p!r} and {q!r}"
-        yield from _maps(a.metadata, b.metadata, "metadata", path)
-        yield from _attributes(a.attributes, b.attributes, path)
+        if labels:
+            yield from _maps(a.metadata, b.metadata, "metadata", path)
+            yield from _attributes(a.attributes, b.attributes, path)
         yield from _keys(a.functions, b.functions, "function", path)
         for name, function in a.functions.items():
             yield from self.functions(function, b.functions[name], (*path, name))

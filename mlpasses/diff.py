@@ -20,7 +20,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from attrs import frozen
 
-from ir.compare import first_difference
+from ir.compare import Comparison, first_difference
 from ir.core import Function, Op, Program, Value
 from ir.diagnostics import EvaluationError
 from ir.mil.description import read_description
@@ -164,7 +164,7 @@ def diff(a: Program, b: Program) -> ProgramDiff:
         found = _function_diff(name, before.get(name), after.get(name), weights_before.get(name, {}), weights_after.get(name, {}))
         if found:
             functions.append(found)
-    first = first_difference(a, b)
+    first = first_difference(a, b, Comparison(labels=False))
     told = {(function.name, change) for function in functions for change in function.interface}
     described = list(description_diffs(a, b, read_description(a.document), read_description(b.document), told))
     return ProgramDiff(

@@ -193,6 +193,22 @@ class TestGraph:
         assert text_of(found).startswith("first difference: main/")
 
 
+    def test_metadata_that_differs_hides_no_difference_in_structure(self) -> None:
+        first, second = (fragment(f"inputs %x: fp16[4]\n%y: fp16[4] = {body}\nreturn %y") for body in ("sub(x=%x, y=1)", "sub(x=%x, y=2)"))
+        second.metadata["k"] = "v"
+        title, change, structure = text_of(diff(first, second)).splitlines()
+        assert (title, change) == ("metadata", "  k: added, v")
+        assert structure.startswith("first difference: main/")
+
+    def test_metadata_alone_is_told_once(self) -> None:
+        first, second = dense(1, 2, 3), dense(1, 2, 3)
+        second.metadata["k"] = "v"
+        found = diff(first, second)
+        assert found
+        assert found.first is None
+        assert text_of(found) == "metadata\n  k: added, v"
+
+
 class TestProgram:
     def test_metadata_is_told_key_by_key(self) -> None:
         first, second = dense(1, 2, 3), dense(1, 2, 3)
