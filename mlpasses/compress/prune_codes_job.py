@@ -57,7 +57,7 @@ class PruneCodesJob:
             zero = _code_of_zero(self.stored)
             if zero is None:
                 return Declined("all of it would be zero, and an index is of some entry: put PruneWeights before what makes its codes")
-            flags[0], codes, sparsity = 1, zero, 1 - 1 / flags.size
+            flags[0], codes = 1, zero
         old = 0 if self.stored.mask is None else self.stored.mask.nbytes
         if packed_size(flags.size, 1) + packed_size(codes.size, tensor.dtype.bits) >= tensor.nbytes + old:
             return Declined(f"it would not become smaller: {sparsity:.1%} of it would be zero, and a mask takes a bit an element")
