@@ -28,14 +28,30 @@ class Settings:
     def say(self, text: str) -> None:
         """Prints for people: to stdout, unless it is to be quiet or holds JSON."""
         if not self.quiet and not self.as_json:
-            click.echo(text)
+            _print(text)
 
     def data(self, value: Any) -> None:
         """Prints for programs."""
-        click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+        _print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
     def warn(self, text: str) -> None:
         click.echo(f"warning: {text}", err=True)
+
+
+def _print(text: str) -> None:
+    """Writes to standard output.
+
+    Raises:
+        ConfigError: that cannot be, the disk being full where it leads to, for example.
+    """
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        raise  # whoever reads it has had enough, which is no mistake
+    except OSError as error:
+        from mlpasses.errors import ConfigError
+
+        raise ConfigError(f"standard output cannot be written: {error.strerror or error}") from error
 
 
 def common_options(command: F) -> F:

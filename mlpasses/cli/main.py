@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, Final, NoReturn
 
@@ -98,16 +99,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show × is no reason to fail
     try:
         code = _invoke(list(sys.argv[1:] if argv is None else argv), settings)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it is where the process was started without one, as by `>&-`
+            sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read the output has gone; nothing may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except (KeyboardInterrupt, click.Abort) as error:
-        click.echo("interrupted", err=True)
+        _tell("interrupted")
         return TERMINATED if isinstance(error, _TerminatedError) else INTERRUPTED
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        _tell(error.format_message())
         return BAD_INPUT
     except click.ClickException as error:
         return _refuse(error)
@@ -124,28 +126,34 @@ def _invoke(arguments: list[str], settings: Settings) -> int:
     return code if isinstance(code, int) else DONE
 
 
+def _tell(text: str) -> None:
+    """Writes to standard error; where that cannot be, the exit code has to do."""
+    with suppress(OSError):
+        click.echo(text, err=True)
+
+
 def _refuse(error: click.ClickException) -> int:
     """A command line that is wrong."""
     message = error.format_message()
     ctx = getattr(error, "ctx", None)
-    click.echo(f"error: {message[:1].lower()}{message[1:]}", err=True)
+    _tell(f"error: {message[:1].lower()}{message[1:]}")
     if ctx is not None:
-        click.echo(f"  see {ctx.command_path} --help", err=True)
+        _tell(f"  see {ctx.command_path} --help")
     return BAD_INPUT
 
 
 def _explain(error: Exception, *, verbose: bool) -> int:
     """An exception as sentences on stderr; answers with its exit code."""
     code = exit_code(error)
-    click.echo(f"error: {error or type(error).__name__}" if code != INTERNAL else _internal(error), err=True)
+    _tell(f"error: {error or type(error).__name__}" if code != INTERNAL else _internal(error))
     for note in getattr(error, "__notes__", ()):
-        click.echo(f"  {note}", err=True)
+        _tell(f"  {note}")
     if code == INTERNAL:
-        click.echo("  this should not happen: please report it, with the command and what it prints with -v", err=True)
+        _tell("  this should not happen: please report it, with the command and what it prints with -v")
         if verbose:
             import traceback
 
-            click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+            _tell("".join(traceback.format_exception(error)).removesuffix("\n"))
     return code
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -45,6 +46,28 @@ def test_the_module_is_the_command(folder: Path) -> None:
     ran = subprocess.run([sys.executable, "-m", "mlpasses", "inspec"], env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr == "error: there is no command 'inspec'; did you mean 'inspect'?\n  see mlpasses --help\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_output_that_finds_no_space_is_a_sentence(options: tuple[str, ...], folder: Path) -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        ran = subprocess.run([*COMMAND, "passes", *options], env=ENVIRONMENT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (ran.returncode, ran.stderr) == (2, "error: standard output cannot be written: No space left on device\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+def test_the_exit_code_is_the_same_where_an_error_cannot_be_written(folder: Path) -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        ran = subprocess.run([*COMMAND, "inspect", "nowhere"], env=ENVIRONMENT, stderr=full, timeout=60)
+    assert ran.returncode == 2
+
+
+def test_without_a_standard_output_a_command_does_its_work(folder: Path) -> None:
+    script = f"{shlex.join(COMMAND)} prune model.mlpackage -o out.mlpackage >&-"
+    ran = subprocess.run(["sh", "-c", script], env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    assert (folder / "out.mlpackage").is_dir()
 
 
 def test_an_unknown_command_gets_the_nearest_one(run: Run) -> None:
