@@ -18,7 +18,7 @@ from mlpasses.instruments import Instrument
 from mlpasses.instruments.timing import Timing
 from mlpasses.instruments.verification import Verification
 from mlpasses.passes import Pass
-from mlpasses.pipeline import Composite, Pipeline
+from mlpasses.pipeline import Composite, Pipeline, check_program
 from mlpasses.report import Report
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def run(
     """
     if not isinstance(pipeline, Pass):
         pipeline = Pipeline(pipeline)  # which says what is wrong with it
+    check_program(program)
     faults = structure.problems(program)
     raise_problems([fault for fault in faults if not isinstance(fault, IllegalName)])
     context = Context(progress=progress or Silent(), scratch=None if scratch is None else Path(scratch), executor=executor)

@@ -18,11 +18,22 @@ from mlpasses.context import Context
 from mlpasses.contract import Preserved
 from mlpasses.errors import ConfigError, PassError
 from mlpasses.passes import Pass
+from mlpasses.patterns import source_text
 
 Step: TypeAlias = Callable[[Pass], int]
 """Runs one pass and answers with the number of its changes."""
 Which: TypeAlias = str | type[Pass]
 """A pass of a pipeline, by its text name or its class."""
+
+
+def check_program(program: object) -> None:
+    """Refuses what is no program.
+
+    Raises:
+        PassError: it is something else: the path of a package, most often.
+    """
+    if not isinstance(program, Program):
+        raise PassError(f"passes run over a program, and {program!r} is none: mlpasses.load(path) makes one of a package")
 
 
 class Composite(Pass):
@@ -76,7 +87,8 @@ class Pipeline(Composite):
                 continue
             if isinstance(given, type) and issubclass(given, Pass):
                 raise PassError(f"a pipeline takes passes, and {given.__name__} is a class: write {given.__name__}()")
-            raise PassError(f"a pipeline takes passes, and {given!r} is none")
+            hint = f": mlpasses.parse_pipeline({source_text(given)}) makes one of text" if isinstance(given, str) else ""
+            raise PassError(f"a pipeline takes passes, and {given!r} is none{hint}")
         object.__setattr__(self, "passes", passes)
 
     def drive(self, step: Step, context: Context) -> int:

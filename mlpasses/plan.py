@@ -22,7 +22,7 @@ from mlpasses.contract import lacking
 from mlpasses.errors import ConfigError
 from mlpasses.manager import run
 from mlpasses.passes import Pass
-from mlpasses.pipeline import Composite
+from mlpasses.pipeline import Composite, check_program
 from mlpasses.plan_rows import Plannable, PlanRow, planned
 from mlpasses.report import Note, OpRow
 
@@ -90,6 +90,7 @@ def make_plan(program: Program, pipeline: Pass, *, exact: bool = False) -> Plan:
     Without `exact` no weight is read: sizes that depend on the numbers are ranges with the reason. With it the pipeline is run, and what
     it did is the plan.
     """
+    check_program(program)
     if exact:
         return _exact(program, pipeline)
     skipped: dict[int, Note] = {}

@@ -152,6 +152,20 @@ def test_class_in_place_of_an_instance_is_refused() -> None:
         Pipeline(DropOneRelu)  # type: ignore[arg-type]
 
 
+def test_text_in_place_of_a_pass_is_refused_with_what_makes_one_of_it() -> None:
+    with pytest.raises(PassError, match=r"and 'dead-code' is none: mlpasses\.parse_pipeline\(\"dead-code\"\) makes one of text"):
+        Pipeline("dead-code")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_path_in_place_of_a_program_is_refused_with_what_makes_one_of_it(exact: bool) -> None:
+    said = r"passes run over a program, and 'm\.mlpackage' is none: mlpasses\.load\(path\) makes one of a package"
+    with pytest.raises(PassError, match=said):
+        run("m.mlpackage", Pipeline())  # type: ignore[arg-type]
+    with pytest.raises(PassError, match=said):
+        Pipeline().plan("m.mlpackage", exact=exact)  # type: ignore[arg-type]
+
+
 def test_claim_of_no_change_is_checked() -> None:
     def rename(program: Program) -> None:
         next(program.ops("relu")).output.rename("other")
