@@ -46,6 +46,8 @@ class Candidate:
     """The function, with stage, specialization and nested blocks as far as there are several: names are unique in one place only."""
     idle: Bystander | None = None
     """What is said of it where no rule names it: it is a const that nothing uses as a weight. None for weights."""
+    held: int | None = None
+    """The bytes of all that its chain holds, where it is compressed: more than its form's where a mask is there twice."""
 
     @property
     def name(self) -> str:
@@ -67,7 +69,7 @@ class Candidate:
     @property
     def nbytes(self) -> int:
         """The bytes that it takes now."""
-        return self.stored.nbytes(self.opset) if isinstance(self.stored, Form) else self.stored.nbytes
+        return self.tensor.nbytes if self.held is None else self.held
 
     @property
     def form(self) -> Form | None:
@@ -221,14 +223,14 @@ def _compressed(op: Op, opset: Opset, where: str) -> Iterator[Candidate | Bystan
             continue
         form = form_of(op)
         uses = tuple(use for use in value.uses if _is_weight(use, opset))
+        tensors = list(stored_tensors(chain(op)))
+        nbytes, storage = sum(tensor.nbytes for tensor in tensors), tensors[0] if tensors else op
         if uses and isinstance(form, Form) and len(op.outputs) == 1:
-            yield Candidate(op, form, value.type, opset, uses, _obstacle(op, value.type, opset), where)
+            yield Candidate(op, form, value.type, opset, uses, _obstacle(op, value.type, opset), where, held=nbytes)
             continue
         reason = compressed_already(op)
         if isinstance(form, str):
             reason += f" ({form})"
-        tensors = list(stored_tensors(chain(op)))
-        nbytes, storage = sum(tensor.nbytes for tensor in tensors), tensors[0] if tensors else op
         yield Bystander(value.name, where, users[0].op_type, value.type.static_shape, scheme_of(op), nbytes, reason, storage)
 
 

@@ -62,6 +62,16 @@ def scheme(program: Program) -> str:
     return weight.scheme
 
 
+def test_a_mask_that_a_chain_holds_twice_counts_twice_before() -> None:
+    program = after(PRUNE, QUANTIZE)
+    (last,) = program.ops("constexpr_sparse_to_dense")
+    last.set("mask", Const.of(ArrayTensor(mask(program).astype(np.uint8), UINT1)))  # as coremltools writes it
+    (weight,) = program.weights()
+    (row,) = run(program, PruneWeights(Magnitude(0.75))).report.weights
+    assert row.before == weight.nbytes == 2 * 64 * 64 // 8 + 64 * 64 // 2 + 2
+    assert row.after == 64 * 64 // 8 + 64 * 64 // 4 + 2
+
+
 # The table
 
 LEADING: Final[Mapping[Kind, tuple[WeightPass, ...]]] = {
