@@ -75,6 +75,11 @@ def broken(before: Signatures, after: Signatures, preserved: frozenset[Preserved
     return found
 
 
+def raised_first(opset: Opset, pass_name: str) -> str:
+    """What to do about a function that is too old for a pass, in Python and in a recipe."""
+    return f'put RaiseOpset("{opset}") before {pass_name} ("raise-opset: {opset}" in a recipe)'
+
+
 def lacking(program: Program, needed: Opset | None, pass_name: str) -> list[str]:
     """The functions and specializations that are written for an older opset than a pass needs: sentences, with the way out."""
     if needed is None:
@@ -85,7 +90,7 @@ def lacking(program: Program, needed: Opset | None, pass_name: str) -> list[str]
             opset = opset_of_key(key)
             if opset is not None and opset < needed:
                 written = f"is written for {opset}" if key == function.opset else f"has a specialization for {opset}"
-                found.append(f'function {where} {written}, and {pass_name} needs {needed}: put RaiseOpset("{needed}") before {pass_name}')
+                found.append(f"function {where} {written}, and {pass_name} needs {needed}: {raised_first(needed, pass_name)}")
     return found
 
 

@@ -216,7 +216,10 @@ def test_opset_is_held_as_well() -> None:
         run(small(), ChangeOpset())
 
 
-REFUSAL: Final = 'function main is written for iOS16, and needs-new needs iOS18: put RaiseOpset("iOS18") before needs-new'
+REFUSAL: Final = (
+    "function main is written for iOS16, and needs-new needs iOS18: "
+    'put RaiseOpset("iOS18") before needs-new ("raise-opset: iOS18" in a recipe)'
+)
 
 
 def test_run_refuses_functions_older_than_a_pass_needs() -> None:

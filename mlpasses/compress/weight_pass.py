@@ -22,7 +22,7 @@ from mlpasses.compress.jobs import Declined, Done, Job, run_jobs
 from mlpasses.compress.kept import share_used
 from mlpasses.compress.replacing import replace_weight
 from mlpasses.context import Context
-from mlpasses.contract import Preserved
+from mlpasses.contract import Preserved, raised_first
 from mlpasses.errors import ConfigError
 from mlpasses.findings import affirmed, plural
 from mlpasses.forms.canonical import canonical
@@ -235,7 +235,7 @@ class WeightPass(ProgramPass):
                 lacking[key] = lacking.get(key, 0) + 1
         return [
             f"function {name} is written for {opset}, and {scheme} needs {needs}, for {plural(count, 'weight')}: "
-            f'put RaiseOpset("{needs}") before {self.name}'
+            f"{raised_first(needs, self.name)}"
             for (name, scheme, opset, needs), count in lacking.items()
         ]
 
