@@ -42,6 +42,7 @@ class Store:
     def __init__(self, sizes: Iterable[int], folder: str | os.PathLike[str] | None = None) -> None:
         self._memory: list[bytearray | None] = []
         self._starts: list[int] = []
+        self._sizes: list[int] = []
         end = self._lay_out(sizes, KEPT)
         self._file: ScratchFile | None = ScratchFile(end, folder) if end else None
 
@@ -60,13 +61,15 @@ class Store:
             small = size < kept
             self._memory.append(bytearray(size) if small else None)
             self._starts.append(end)
+            self._sizes.append(size)
             end += 0 if small else (size + ALIGNMENT - 1) & -ALIGNMENT
         return end
 
     def portion(self, slots: range) -> Store:
         """A store of some slots of this one, which are numbered from 0 there: what a worker that writes to no others needs to know."""
         part = Store(())
-        part._memory, part._starts = self._memory[slots.start : slots.stop], self._starts[slots.start : slots.stop]
+        which = slice(slots.start, slots.stop)
+        part._memory, part._starts, part._sizes = self._memory[which], self._starts[which], self._sizes[which]
         part._file = self._file
         return part
 
@@ -75,7 +78,10 @@ class Store:
 
         Raises:
             ConfigError: the scratch folder has no space left.
+            ValueError: the slot ends before.
         """
+        if not 0 <= position <= self._sizes[slot] - len(data):
+            raise ValueError(f"{len(data)} bytes from byte {position} on do not fit into a slot of {self._sizes[slot]}")
         memory = self._memory[slot]
         if memory is not None:
             memory[position : position + len(data)] = data

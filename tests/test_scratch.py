@@ -130,6 +130,15 @@ def test_slots_do_not_overlap_and_lie_in_order(tmp_path: Path) -> None:
     assert offsets == [0, KEPT + 64, 2 * KEPT + 128]
 
 
+@pytest.mark.parametrize("size", [10, 2 * KEPT])
+@pytest.mark.parametrize(("position", "data"), [(8, b"abc"), (-1, b"a")])
+def test_what_does_not_fit_into_a_slot_is_refused(tmp_path: Path, size: int, position: int, data: bytes) -> None:
+    """Or it would be in the next one."""
+    store = Store([size, size], tmp_path)
+    with pytest.raises(ValueError, match=rf"{len(data)} bytes from byte -?\d+ on do not fit into a slot of {size}"):
+        store.write(0, position if position < 0 else size - 10 + position, view(data))
+
+
 def test_an_empty_store_needs_no_folder(tmp_path: Path) -> None:
     Store([], tmp_path / "nowhere")
 
