@@ -51,14 +51,15 @@ def by_consts(op: Op, tensors: Mapping[Value, Tensor]) -> list[Op]:
 def substitute_literals(op: Op, substitute: Callable[[Const], Const]) -> int:
     """Lets the literals that an op itself holds, as attributes and operands, be what `substitute` says; answers with how many changed.
 
-    Where it answers with the literal itself, that stays.
+    Where it answers with the literal itself, that stays. The op's name is not asked about.
     """
     changed = 0
     for name, const in op._attributes.items():  # a change makes new attributes
-        new = substitute(const)
-        if new is not const:
-            op.set_attribute(name, new)
-            changed += 1
+        if name != "name":
+            new = substitute(const)
+            if new is not const:
+                op.set_attribute(name, new)
+                changed += 1
     found: list[tuple[str, list[Operand]]] = []
     for parameter, held in op._operands.items():
         for operand in held:
