@@ -54,9 +54,10 @@ def merge_equal(block: Block, takes: Callable[[str], bool], group_of: Key, key_o
 def _ops(block: Block, takes: Callable[[str], bool]) -> tuple[Iterator[Op], set[Op]]:
     """The ops of a block that are of accepted types or hold nested blocks, in order, and those that hold nested blocks."""
     nesting = set(block.nesting_ops())
-    also = {op.op_type for op in nesting}
-    op_types = [op_type for op_type in block.op_types() if takes(op_type) or op_type in also]
-    return block.ops(*op_types) if op_types else iter(()), nesting
+    accepted = [op_type for op_type in block.op_types() if takes(op_type)]
+    others = {op.op_type for op in nesting}.difference(accepted)
+    ops = block.ops(*accepted, *others) if accepted or others else iter(())
+    return (op for op in ops if op.op_type not in others or op in nesting) if others else ops, nesting
 
 
 class _Visible:

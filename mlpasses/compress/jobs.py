@@ -29,7 +29,6 @@ COMPILED_FROM: Final = 0.7
 """Seconds of work in NumPy from which compiled kernels are worth their start-up: they take 0.22 s to import and 0.35 to load when they are
 first called, and then some fifth of the time."""
 
-
 ALONE_UP_TO: Final = 1 << 20
 """Bytes of a weight, on average, up to which NumPy works on one at a time: its operations are short, so that threads wait for one another's
 interpreter lock. 111 small weights take 0.28 s to palettize on one thread, 0.37 s on two."""

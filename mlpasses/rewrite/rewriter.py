@@ -232,7 +232,7 @@ class Rewriter:
         Raises:
             MutationError: something does.
         """
-        if any(value.is_used for value in op.outputs):
+        if op.is_used:
             op.erase()  # refuses, and says why
         for listener in self._listeners:
             listener.erased(op)
@@ -481,7 +481,7 @@ def _has_effect(op: Op) -> bool:
 
 def _is_dead(op: Op) -> bool:
     """Whether an op does nothing that anyone could notice. Of ops without a row, and of those with blocks, that is not known."""
-    if op.block is None or op.blocks or any(value.is_used for value in op.outputs):
+    if op.block is None or op.blocks or op.is_used:
         return False
     spec = spec_of(op.op_type, OPSETS[-1])
     return spec is not None and spec.pure

@@ -100,6 +100,20 @@ class TestMerged:
 
 
 class TestKept:
+    def test_ops_of_a_type_that_may_hold_blocks_are_no_constants(self) -> None:
+        """Even where they hold none and take nothing, beside one that does."""
+        holder, kind = Block(), TensorType(FP16, (2,))
+        holder.append(Op("inner", {}, [("i", kind)]))
+        ops = [Op("source", {}, [("a", kind)], blocks=[holder]), Op("source", {}, [("b", kind)]), Op("source", {}, [("c", kind)])]
+        function, block = Function("main", opset="CoreML8"), Block()
+        for op in ops:
+            block.append(op)
+        block.append(Op("add", {"x": ops[1].output, "y": ops[2].output}, [("y", kind)]))
+        function.add_block("CoreML8", block)
+        context = Context()
+        assert DeduplicateConsts().apply(Program([function], spec_version=9), context) == 0
+        assert len(block) == 4
+
     @pytest.mark.parametrize(
         ("kind", "one", "other"),
         [
