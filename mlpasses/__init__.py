@@ -17,6 +17,7 @@ Names are imported when they are first used (PEP 562): `import mlpasses` itself 
 from __future__ import annotations
 
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -148,11 +149,19 @@ def __getattr__(name: str) -> Any:
         value: Any = _version()
     elif name in _SOURCES:
         module, attribute = _SOURCES[name]
-        value = getattr(import_module(module), attribute)
+        value = getattr(_imported(module), attribute)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value
     return value
+
+
+def _imported(module: str) -> ModuleType:
+    """A module, without the collector: what modules define is no garbage, and it visits all of that again and again (10 of 250 ms)."""
+    from ir.collector import collector_paused
+
+    with collector_paused():
+        return import_module(module)
 
 
 def _version() -> str:

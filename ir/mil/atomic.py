@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import re
 import shutil
@@ -363,4 +362,8 @@ def _aside(target: Path) -> Path:
 def _stem(target: Path) -> str:
     """The target's name as part of other names: itself, or its digest where it is long."""
     name = os.fsencode(target.name)
-    return target.name if len(name) <= _LONGEST else hashlib.sha256(name).hexdigest()[:32]
+    if len(name) <= _LONGEST:
+        return target.name
+    from hashlib import sha256  # it loads OpenSSL, 3 ms
+
+    return sha256(name).hexdigest()[:32]

@@ -22,7 +22,6 @@ A file that nobody changed is copied whole (`ir.mil.files.copy_file`) and keeps 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import struct
 import sys
@@ -332,7 +331,7 @@ class BlobWriter:
         if first[:2] == (dtype, len(payload)) and self._holds(first[2], payload):
             return first[2]
         # Many weights may have the samples of a fingerprint in common (mostly zeros, say): a digest keeps this linear.
-        key = (dtype, hashlib.blake2b(payload).digest())
+        key = (dtype, _digest(payload))
         found = self._by_digest.get(key)
         if found is None or not self._holds(found, payload):
             found = self._by_digest[key] = self._write(tensor, payload)
@@ -361,3 +360,9 @@ class BlobWriter:
             sink.write(payload)
         self.count += 1
         return record
+
+
+def _digest(payload: memoryview) -> bytes:
+    from hashlib import blake2b  # it loads OpenSSL, 3 ms, and hardly any file needs it
+
+    return blake2b(payload).digest()

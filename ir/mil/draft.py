@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path, PurePosixPath
-from typing import Final
-from uuid import NAMESPACE_URL, uuid5
 
 from ir.diagnostics import PackageError
 from ir.mil.files import copy_file
 from ir.mil.manifest import FILE, Item, Manifest, safe_path
 from ir.mil.package import DATA, MODEL_ITEM, MODEL_PATH, Package
-
-_NAMESPACE: Final = uuid5(NAMESPACE_URL, "mlpasses")
 
 
 class PackageDraft:
@@ -126,5 +121,9 @@ class PackageDraft:
         return manifest
 
     def _item(self, path: PurePosixPath, description: str) -> Item:
-        model = hashlib.sha256(self.model_file().read_bytes()).hexdigest()
-        return Item(str(uuid5(_NAMESPACE, f"{model} {path}")).upper(), path, path.name, description=description)
+        from hashlib import sha256  # these load OpenSSL, 4 ms, and a package that stays as it was needs no new entry
+        from uuid import NAMESPACE_URL, uuid5
+
+        model = sha256(self.model_file().read_bytes()).hexdigest()
+        identifier = uuid5(uuid5(NAMESPACE_URL, "mlpasses"), f"{model} {path}")
+        return Item(str(identifier).upper(), path, path.name, description=description)

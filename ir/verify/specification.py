@@ -7,7 +7,6 @@ No weight is read: data is looked at only where a result type depends on it, whi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Final
 
 from ir.core import Block, Function, Op, Operand, Program, Value
@@ -242,6 +241,8 @@ def _unknown(op: Op, name: str, spec: OpSpec, opset: Opset) -> Problem:
     for change in changes(op.op_type, spec.since, OPSETS[-1]):
         if any(param.name == name for param in change.added):
             return _problem(op, f"{name} came with {change.opset}, and the function is written for {opset}", _raise_to(change.opset))
+    from difflib import get_close_matches  # only errors need it
+
     close = get_close_matches(name, [param.name for param in spec.params], 1)
     fix = f"did you mean {close[0]}?" if close else f"it has {', '.join(param.name for param in spec.params)}"
     return _problem(op, f"it has no parameter {name}", fix)
