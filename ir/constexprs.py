@@ -6,7 +6,7 @@ operands are inputs. What the ops compute is in `ir.expansion`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -16,15 +16,19 @@ from ir import expansion
 from ir.const import Const
 from ir.core import Op, Operand
 from ir.diagnostics import EvaluationError
-from ir.expansion import MAX_RANK, show_shape
+from ir.flows import SLAB, Flow, gathered, of_array, of_tensor, payload
 from ir.infer.args import Args, InferError
 from ir.opset import IOS16, OPSETS
 from ir.opsets.schema import OpSpec
+from ir.slabs import MAX_RANK, show_shape
 from ir.specs import spec_of
 from ir.tensors import Array, ArrayTensor, Tensor
 from ir.types import FP32, UINT1, DType, TensorType, Type
 
 PREFIX: Final = "constexpr_"
+MAX_STAGES: Final = 8
+"""Flows that may be computed for one, counted as `Computed.stages` does; what takes more is gathered, in memory. Weights take up to six: a
+sparse look-up of vectors, scaled, made dense and cast. Without a limit a chain of thousands would be a recursion as deep."""
 
 
 def is_constexpr(op_type: str) -> bool:
@@ -32,23 +36,64 @@ def is_constexpr(op_type: str) -> bool:
     return op_type.startswith(PREFIX)
 
 
+class Elements:
+    """A value of a constexpr op or of an operand: the elements, computed as they are asked for where they are not stored."""
+
+    __slots__ = ("_tensor", "dtype", "flow")
+
+    def __init__(self, flow: Flow, dtype: DType, tensor: Tensor | None = None) -> None:
+        self.flow = flow
+        self.dtype = dtype
+        self._tensor = tensor
+
+    @staticmethod
+    def of(tensor: Tensor) -> Elements:
+        return Elements(of_tensor(tensor), tensor.dtype, tensor)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.flow.shape
+
+    def tensor(self) -> Tensor:
+        """All elements at once: as they are stored, or gathered, which is done once."""
+        if self._tensor is None:
+            array = gathered(self.flow)
+            self._tensor, self.flow = ArrayTensor(array, self.dtype), of_array(array)
+        return self._tensor
+
+    def payload(self, slab: int = SLAB) -> Iterator[memoryview]:
+        """The bytes as a weight file holds them, piece by piece; each is valid until the next."""
+        return payload(self.flow, self.dtype, slab)
+
+
 @frozen(eq=False)
 class Given:
-    """The operands of one op, by parameter, as tensors."""
+    """The operands of one op, by parameter."""
 
-    tensors: Mapping[str, Tensor]
+    operands: Mapping[str, Tensor | Elements]
+    slab: int
 
     def __contains__(self, name: str) -> bool:
-        return name in self.tensors
+        return name in self.operands
+
+    def elements(self, name: str) -> Elements:
+        operand = self.operands[name]
+        return operand if isinstance(operand, Elements) else Elements.of(operand)
+
+    def flow(self, name: str) -> Flow:
+        """An operand that is as large as the result."""
+        return self.elements(name).flow
 
     def array(self, name: str) -> Array:
-        return self.tensors[name].numpy()
+        """An operand that is small beside the result."""
+        operand = self.operands[name]
+        return (operand.tensor() if isinstance(operand, Elements) else operand).numpy()
 
     def dtype(self, name: str) -> DType:
-        return self.tensors[name].dtype
+        return self.operands[name].dtype
 
     def optional(self, name: str) -> Array | None:
-        return self.array(name) if name in self.tensors else None
+        return self.array(name) if name in self else None
 
     def integer(self, name: str) -> int:
         array = self.array(name)
@@ -73,66 +118,70 @@ class Given:
         offset, wanted = self.dtype("offset"), self.dtype(data)
         if not offset.is_float and offset is not wanted:
             raise EvaluationError(f"offset has to be a float or of the type of {data}, {wanted}, and is {offset}")
-        if self.tensors["offset"].shape != self.tensors["scale"].shape:
-            found = (show_shape(self.tensors[name].shape) for name in ("offset", "scale"))
+        if self.operands["offset"].shape != self.operands["scale"].shape:
+            found = (show_shape(self.operands[name].shape) for name in ("offset", "scale"))
             raise EvaluationError("offset has to have the shape of scale, and they are {} and {}".format(*found))
 
     def check_entries(self, indices: str) -> None:
-        lut, dtype = self.tensors["lut"].shape, self.dtype(indices)
+        lut, dtype = self.operands["lut"].shape, self.dtype(indices)
         if len(lut) < 2 or lut[-2] != 1 << dtype.bits:
             raise EvaluationError(f"a LUT for indices of {dtype} has to have {1 << dtype.bits} entries, and lut is {show_shape(lut)}")
 
 
-Evaluator: TypeAlias = Callable[[Given], tuple[Tensor, ...]]
+Evaluator: TypeAlias = Callable[[Given], tuple[Elements, ...]]
 
 
-def _affine_dequantize(given: Given) -> tuple[Tensor, ...]:
-    data, scale, zero_point = (given.array(name) for name in ("quantized_data", "scale", "zero_point"))
-    return (ArrayTensor(expansion.affine_dequantize(data, scale, zero_point, given.integer("axis")), given.dtype("scale")),)
+def _affine_dequantize(given: Given) -> tuple[Elements, ...]:
+    scale, zero_point, axis = given.array("scale"), given.array("zero_point"), given.integer("axis")
+    dense = expansion.affine_dequantized(given.flow("quantized_data"), scale, zero_point, axis, given.slab)
+    return (Elements(dense, given.dtype("scale")),)
 
 
-def _blockwise_shift_scale(given: Given) -> tuple[Tensor, ...]:
+def _blockwise_shift_scale(given: Given) -> tuple[Elements, ...]:
     given.check_offset("data")
-    return (ArrayTensor(expansion.shift_scale(given.array("data"), given.array("scale"), given.optional("offset")), given.dtype("scale")),)
+    scale, offset = given.array("scale"), given.optional("offset")
+    return (Elements(expansion.shift_scaled(given.flow("data"), scale, offset, given.slab), given.dtype("scale")),)
 
 
-def _cast(given: Given) -> tuple[Tensor, ...]:
+def _cast(given: Given) -> tuple[Elements, ...]:
     wanted = given.array("output_dtype")
     if wanted.size != 1 or wanted.item() != "fp32":
         raise EvaluationError(f"output_dtype has to be fp32, and is {', '.join(map(str, wanted.reshape(-1)[:4]))}")
-    return (ArrayTensor(given.array("source_val").astype(np.float32), FP32),)
+    return (Elements(expansion.cast(given.flow("source_val"), np.float32, given.slab), FP32),)
 
 
-def _lut_to_dense(given: Given) -> tuple[Tensor, ...]:
+def _lut_to_dense(given: Given) -> tuple[Elements, ...]:
+    lut = given.array("lut")
     if "shape" in given:
-        dense = expansion.packed_lut_to_dense(given.array("indices"), given.array("lut"), given.shape())
+        dense = expansion.packed_looked_up(given.flow("indices"), lut, given.shape(), given.slab)
     else:
         given.check_entries("indices")
-        dense = expansion.lut_to_dense(given.array("indices"), given.array("lut"), given.vector_axis())
-    return (ArrayTensor(dense, given.dtype("lut")),)
+        dense = expansion.looked_up(given.flow("indices"), lut, given.vector_axis(), given.slab)
+    return (Elements(dense, given.dtype("lut")),)
 
 
-def _sparse_to_dense(given: Given) -> tuple[Tensor, ...]:
+def _sparse_to_dense(given: Given) -> tuple[Elements, ...]:
+    nonzero, mask = given.flow("nonzero_data"), given.flow("mask")
     if "shape" in given:
-        dense = expansion.packed_sparse_to_dense(given.array("nonzero_data"), given.array("mask"), given.shape())
+        dense = expansion.packed_spread(nonzero, mask, given.shape(), given.slab)
     else:
-        dense = expansion.sparse_to_dense(given.array("nonzero_data"), given.array("mask"))
-    return (ArrayTensor(dense, given.dtype("nonzero_data")),)
+        dense = expansion.spread(nonzero, mask, given.slab)
+    return (Elements(dense, given.dtype("nonzero_data")),)
 
 
-def _lut_to_sparse(given: Given) -> tuple[Tensor, ...]:
+def _lut_to_sparse(given: Given) -> tuple[Elements, ...]:
     given.check_entries("indices_nonzero_data")
-    before = given.array("indices_mask")
-    mask, kept = expansion.lut_to_sparse(before, given.array("indices_nonzero_data"), given.array("lut"), given.vector_axis())
-    return given.tensors["indices_mask"] if mask is before else ArrayTensor(mask, UINT1), ArrayTensor(kept, given.dtype("lut"))
+    lut, before = given.array("lut"), given.elements("indices_mask")
+    mask, kept = expansion.kept_looked_up(before.flow, given.flow("indices_nonzero_data"), lut, given.vector_axis(), given.slab)
+    return before if mask is before.flow else Elements(mask, UINT1), Elements(kept, given.dtype("lut"))
 
 
-def _sparse_blockwise_shift_scale(given: Given) -> tuple[Tensor, ...]:
+def _sparse_blockwise_shift_scale(given: Given) -> tuple[Elements, ...]:
     given.check_offset("nonzero_data")
-    _, kept = expansion.sparse_shift_scale(
-        given.array("data_mask"), given.array("nonzero_data"), given.array("scale"), given.optional("offset")
-    )
-    return given.tensors["data_mask"], ArrayTensor(kept, given.dtype("scale"))
+    scale, offset = given.array("scale"), given.optional("offset")
+    mask = given.elements("data_mask")
+    kept = expansion.kept_shift_scaled(mask.flow, given.flow("nonzero_data"), scale, offset, given.slab)
+    return mask, Elements(kept, given.dtype("scale"))
 
 
 EVALUATORS: Final[Mapping[str, Evaluator]] = {
@@ -175,12 +224,20 @@ def evaluate(op: Op) -> tuple[Tensor, ...]:
     return evaluate_steps(steps(op))
 
 
-def evaluate_steps(chained: Sequence[Step]) -> tuple[Tensor, ...]:
+def evaluate_steps(chained: Sequence[Step], slab: int = SLAB) -> tuple[Tensor, ...]:
     """The values of the outputs of the last of some steps. Raises as `evaluate`."""
+    return tuple(result.tensor() for result in expanded_steps(chained, slab))
+
+
+def expanded_steps(chained: Sequence[Step], slab: int = SLAB) -> tuple[Elements, ...]:
+    """What `evaluate_steps` answers with, not yet computed: `slab` elements at a time are, as they are asked for.
+
+    Tables, scales and offsets that other ops compute are, and every check is made, before this returns. Raises as `evaluate`.
+    """
     last_use = {operand.step: at for at, step in enumerate(chained) for operand in step.operands.values() if isinstance(operand, Result)}
-    known: dict[int, tuple[Tensor, ...]] = {}
+    known: dict[int, tuple[Elements, ...]] = {}
     for at, step in enumerate(chained):
-        known[at] = _evaluate(step, known)
+        known[at] = _expanded(step, known, slab)
         for source in [source for source in known if last_use.get(source) == at]:
             del known[source]
     return known[len(chained) - 1]
@@ -302,17 +359,20 @@ def _source_of(operand: Operand, parameter: str, places: Mapping[Op, int]) -> Te
     return literal.tensor
 
 
-def _evaluate(step: Step, known: Mapping[int, tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+def _expanded(step: Step, known: Mapping[int, tuple[Elements, ...]], slab: int) -> tuple[Elements, ...]:
     try:
-        given = Given({name: _tensor(operand, name, known) for name, operand in step.operands.items()})
+        given = Given({name: _operand(operand, name, known) for name, operand in step.operands.items()}, slab)
         results = EVALUATORS[step.op_type](given)
         _check_types(step.outputs, [TensorType(result.dtype, result.shape) for result in results])
     except EvaluationError as error:
         raise EvaluationError(f"{step.op_type} {step.name}: {error}") from None
+    for result in results:
+        if result.flow.stages > MAX_STAGES:
+            result.tensor()
     return results
 
 
-def _tensor(operand: Tensor | Result, parameter: str, known: Mapping[int, tuple[Tensor, ...]]) -> Tensor:
+def _operand(operand: Tensor | Result, parameter: str, known: Mapping[int, tuple[Elements, ...]]) -> Tensor | Elements:
     if not isinstance(operand, Result):
         return operand
     results = known[operand.step]

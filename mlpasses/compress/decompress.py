@@ -5,7 +5,8 @@
     →  %w: fp16[64] = const(val=fp16[64])
 
 A chain becomes one const by the name of its last op, so consumers do not change. Values are what `ir.constexprs` says: float32 arithmetic,
-rounded once. All are computed before anything changes, so that a malformed weight leaves the program as it was.
+rounded once. They are computed piece by piece, so that memory does not grow with them, and all of them before anything changes, so that a
+malformed weight leaves the program as it was.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import ClassVar
 from attrs import frozen
 
 from ir.const import Const
-from ir.constexprs import EVALUATORS, Step, chain, check, evaluate_steps, is_constexpr, steps
+from ir.constexprs import EVALUATORS, Step, chain, check, expanded_steps, is_constexpr, steps
 from ir.core import Op, Program, Value
 from ir.packing import packed_size
 from ir.schemes import stored_tensors
@@ -130,9 +131,12 @@ class DecompressJob:
         return {str(index): _type_nbytes(kind) for index, kind in zip(self.outputs, kinds, strict=True)}
 
     def run(self, engine: EngineName, out: Writer) -> Finished:
-        results = evaluate_steps(self.chained)
+        results = expanded_steps(self.chained)
         for index in self.outputs:
-            out.store.write(out.slots[str(index)], 0, results[index].payload())
+            position = 0
+            for piece in results[index].payload():
+                out.store.write(out.slots[str(index)], position, piece)
+                position += len(piece)
         return Finished({str(index): Part(results[index].dtype, results[index].shape) for index in self.outputs}, Loss())
 
 

@@ -37,7 +37,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from attrs import frozen
 
-from ir.expansion import slabs
+from ir.slabs import slabs
 from mlpasses.numerics.affine import SEGMENT, Affine, Array, Doubles, Engine, Floats, Grid, Reach, reach, whole, zero_points
 
 Parts: TypeAlias = Callable[[], Iterator[tuple[Array, Array | None]]]

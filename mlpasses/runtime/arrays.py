@@ -14,7 +14,7 @@ import ml_dtypes
 import numpy as np
 
 from ir.diagnostics import EvaluationError
-from ir.expansion import show_shape
+from ir.slabs import show_shape
 from ir.tensors import Array
 
 __all__ = ["Array", "Arrays", "Flags", "Ints", "axes_of", "axis_of", "in_float32", "narrow", "show_shape", "to_integer", "wide"]

@@ -13,9 +13,10 @@ from ir.const import Const
 from ir.constexprs import is_constexpr
 from ir.core import Block, Function, Op, Program, Value
 from ir.diagnostics import EvaluationError
+from ir.flows import SLAB
 from ir.mil.load import load_program
 from ir.packing import pack
-from ir.tensors import Array, ArrayTensor, MappedTensor
+from ir.tensors import Array, ArrayTensor, MappedTensor, PackedTensor
 from ir.text import print_program
 from ir.types import FP16, FP32, INT4, INT8, UINT1, UINT2, UINT3, UINT4, UINT6, UINT8, UINT32, DType, TensorType
 from mlpasses.compress.decompress import DecompressWeights
@@ -23,6 +24,7 @@ from mlpasses.context import Context
 from mlpasses.manager import Result, run
 from tests import oracle
 from tests.corpus import NAMES, Corpus
+from tests.ir.constexpr_ops import peak_of
 
 COMPRESSED: Final = tuple(
     name for name in NAMES if any(part in name for part in ("int8", "palette", "mixed"))
@@ -508,6 +510,19 @@ class TestScratch:
         (op,) = program.ops("const")
         assert isinstance(op.attributes["val"].tensor, MappedTensor)
         assert not list(tmp_path.iterdir())
+
+    def test_a_large_weight_takes_a_few_pieces_of_memory(self, tmp_path: Path) -> None:
+        b, shape = Built(), (4096, 4096)
+        data = Const.of(PackedTensor(np.zeros(shape[0] * shape[1] // 2, np.uint8), INT4, shape))
+        program = b.finish(b.op("constexpr_blockwise_shift_scale", (FP16, shape), data=data, scale=np.ones((4096, 1), np.float16))[0])
+        assert peak_of(lambda: run(program, DecompressWeights(), scratch=tmp_path)) < 32 * SLAB
+
+    def test_elements_below_a_byte_are_packed_over_the_ends_of_pieces(self) -> None:
+        b, shape = Built(), (3, SLAB - 1)
+        mask, count = mask_of(shape)
+        values = RNG.integers(-8, 8, count).astype(np.int8)
+        program = run(b.finish(dense_of(b, mask, literal(values, INT4), shape, INT4)), DecompressWeights()).program
+        assert np.array_equal(consts(program)["w1"][mask.numpy() != 0], values)
 
     def test_results_do_not_depend_on_the_number_of_workers(self) -> None:
         program = self.large()

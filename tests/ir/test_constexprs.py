@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -21,28 +20,8 @@ from ir.opset import OPSETS
 from ir.packing import pack
 from ir.specs import op_types
 from ir.tensors import Array, ArrayTensor, Tensor
-from ir.types import FP16, FP32, INT4, INT8, UINT1, UINT2, UINT4, UINT8, UINT32, DType, TensorType
-
-NAMES = "xyzuvw"
-
-
-def literal(array: Any, dtype: DType | None = None) -> Const:
-    return Const.of(ArrayTensor(np.asarray(array), dtype))
-
-
-def op_of(op_type: str, *results: tuple[DType, tuple[int, ...]], **operands: Any) -> Op:
-    """A detached op whose operands are inputs of it."""
-    held = {k: v if isinstance(v, Const | Value) else literal(v) for k, v in operands.items()}
-    return Op(op_type, held, [(f"{op_type}_{NAMES[i]}", TensorType(*result)) for i, result in enumerate(results)])
-
-
-def attributed(op_type: str, dtype: DType, result: tuple[int, ...], /, **attributes: Const) -> Op:
-    """A detached op whose operands are attributes of it: the form of iOS16."""
-    return Op(op_type, {}, [("w", TensorType(dtype, result))], {"name": Const.of("w"), **attributes})
-
-
-def same_bits(ours: Array, theirs: Array) -> bool:
-    return ours.dtype == theirs.dtype and ours.shape == theirs.shape and ours.tobytes() == theirs.tobytes()
+from ir.types import FP16, FP32, INT4, INT8, UINT1, UINT2, UINT4, UINT8, UINT32, TensorType
+from tests.ir.constexpr_ops import attributed, literal, op_of, same_bits, shapes
 
 
 def theirs(op_type: str, ios18: bool = True) -> Callable[..., Any]:
@@ -53,14 +32,6 @@ def theirs(op_type: str, ios18: bool = True) -> Callable[..., Any]:
         from coremltools.converters.mil.mil.ops.defs.iOS16 import constexpr_ops as ops
     found: Callable[..., Any] = getattr(ops, op_type).decompress
     return found
-
-
-@st.composite
-def shapes(draw: st.DrawFn, max_rank: int = 4) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """A shape, and the numbers of blocks that its axes are divided into."""
-    blocks = draw(st.lists(st.integers(1, 4), min_size=1, max_size=max_rank))
-    sizes = [draw(st.integers(1, 4)) for _ in blocks]
-    return tuple(b * s for b, s in zip(blocks, sizes, strict=True)), tuple(blocks)
 
 
 slabs = pytest.mark.parametrize("slab", [8, 64, 1 << 17])
@@ -83,9 +54,8 @@ class TestAgainstCoremltools:
         data = rng.integers(np.iinfo(data_type).min, np.iinfo(data_type).max, shape, data_type, endpoint=True)
         scale = np.exp2(rng.uniform(-24, 10, blocks)).astype(scale_type)
         offset = rng.integers(np.iinfo(data_type).min, np.iinfo(data_type).max, blocks, data_type, endpoint=True) if shifted else None
-        with pytest.MonkeyPatch.context() as patch, np.errstate(over="ignore"):
-            patch.setattr(expansion, "SLAB", slab)
-            ours = expansion.shift_scale(data, scale, offset)
+        ours = expansion.shift_scale(data, scale, offset, slab)
+        with np.errstate(over="ignore"):
             expected = theirs("constexpr_blockwise_shift_scale")(data, scale, offset)
         assert same_bits(ours, expected)
 
@@ -107,9 +77,7 @@ class TestAgainstCoremltools:
         rng = rng_of(seed)
         indices = rng.integers(0, 1 << nbits, shape, np.uint8)
         lut = rng.normal(size=(*groups, 1 << nbits, vector)).astype(data.draw(st.sampled_from([np.float16, np.float32, np.int8])))
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(expansion, "SLAB", slab)
-            ours = expansion.lut_to_dense(indices, lut, axis)
+        ours = expansion.lut_to_dense(indices, lut, axis, slab=slab)
         assert same_bits(ours, theirs("constexpr_lut_to_dense")(indices, lut, axis))
 
     @slabs
@@ -124,9 +92,7 @@ class TestAgainstCoremltools:
         mask = rng.integers(0, 2, shape, np.uint8)
         indices = rng.integers(0, 1 << nbits, np.count_nonzero(mask), np.uint8)
         lut = rng.normal(size=(*groups, 1 << nbits, vector)).astype(np.float16)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(expansion, "SLAB", slab)
-            ours = expansion.lut_to_sparse(mask, indices, lut, axis)
+        ours = expansion.lut_to_sparse(mask, indices, lut, axis, slab=slab)
         expected = theirs("constexpr_lut_to_sparse")(mask, indices, lut, axis)
         assert same_bits(ours[0], expected[0])
         assert same_bits(ours[1], expected[1])
@@ -141,9 +107,7 @@ class TestAgainstCoremltools:
         nonzero = rng.integers(-8, 8, np.count_nonzero(mask), np.int8)
         scale = rng.normal(size=blocks).astype(np.float16)
         offset = rng.integers(-8, 8, blocks, np.int8) if shifted else None
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(expansion, "SLAB", slab)
-            ours = expansion.sparse_shift_scale(mask, nonzero, scale, offset)
+        ours = expansion.sparse_shift_scale(mask, nonzero, scale, offset, slab=slab)
         expected = theirs("constexpr_sparse_blockwise_shift_scale")(mask, nonzero, scale, offset)
         assert same_bits(ours[1], expected[1])
         assert same_bits(ours[0], mask)
@@ -154,9 +118,7 @@ class TestAgainstCoremltools:
         rng = rng_of(seed)
         mask = rng.integers(0, 2, dims[0], np.uint8)
         nonzero = rng.normal(size=np.count_nonzero(mask)).astype(np.float16)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(expansion, "SLAB", 8)
-            assert same_bits(expansion.sparse_to_dense(nonzero, mask), theirs("constexpr_sparse_to_dense")(nonzero, mask))
+        assert same_bits(expansion.sparse_to_dense(nonzero, mask, slab=8), theirs("constexpr_sparse_to_dense")(nonzero, mask))
 
     @given(shapes(), st.sampled_from([1, 2, 4, 6, 8]), st.integers(0, 2**32))
     @settings(max_examples=40, deadline=None)
@@ -164,9 +126,7 @@ class TestAgainstCoremltools:
         shape, rng = dims[0], rng_of(seed)
         packed = pack(rng.integers(0, 1 << nbits, shape, np.uint8), nbits)
         lut = rng.normal(size=1 << nbits).astype(np.float16)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(expansion, "SLAB", 8)
-            ours = expansion.packed_lut_to_dense(packed, lut, shape)
+        ours = expansion.packed_lut_to_dense(packed, lut, shape, slab=8)
         assert same_bits(ours, theirs("constexpr_lut_to_dense", ios18=False)(lut, packed, shape))
 
     @given(shapes(), st.integers(0, 2**32))
@@ -175,9 +135,7 @@ class TestAgainstCoremltools:
         shape, rng = dims[0], rng_of(seed)
         mask = rng.integers(0, 2, shape, np.uint8)
         nonzero = rng.normal(size=np.count_nonzero(mask)).astype(np.float32)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(expansion, "SLAB", 8)
-            ours = expansion.packed_sparse_to_dense(nonzero, pack(mask, 1), shape)
+        ours = expansion.packed_sparse_to_dense(nonzero, pack(mask, 1), shape, slab=8)
         assert same_bits(ours, theirs("constexpr_sparse_to_dense", ios18=False)(nonzero, pack(mask, 1), shape))
 
     @given(
@@ -228,36 +186,6 @@ class TestNumericContract:
         lut = np.array([0x7E01, 0xFE02], np.uint16).view(np.float16)
         dense = expansion.lut_to_dense(np.array([1, 0], np.uint8), lut.reshape(1, 2, 1))
         assert dense.view(np.uint16).tolist() == [0xFE02, 0x7E01]
-
-
-class TestMemory:
-    def test_a_look_up_needs_no_more_than_its_result_and_slabs(self) -> None:
-        indices = np.zeros((1024, 4096), np.uint8)
-        lut = np.zeros((64, 1, 256, 1), np.float16)
-        peak = peak_of(lambda: expansion.lut_to_dense(indices, lut))
-        assert peak < 2 * indices.size + 32 * expansion.SLAB
-
-    def test_a_shift_scale_needs_no_more_than_its_result_and_slabs(self) -> None:
-        data = np.zeros((1, 1, 1024, 4096), np.int8)
-        scale = np.zeros((1, 1, 1024, 128), np.float16)
-        peak = peak_of(lambda: expansion.shift_scale(data, scale))
-        assert peak < 2 * data.size + 4 * scale.size + 32 * expansion.SLAB
-
-    def test_a_long_chain_holds_two_values_at_a_time(self) -> None:
-        first = op_of("constexpr_blockwise_shift_scale", (FP16, (1 << 20,)), data=np.ones(1 << 20, np.int8), scale=np.ones(1, np.float16))
-        last = first
-        for _ in range(20):
-            last = op_of("constexpr_blockwise_shift_scale", (FP16, (1 << 20,)), data=last.output, scale=np.ones(1, np.float16))
-        assert peak_of(lambda: evaluate(last)) < 3 * (2 << 20)
-
-
-def peak_of(work: Callable[[], object]) -> int:
-    tracemalloc.start()
-    try:
-        work()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 def value_of(op: Op) -> Array:
@@ -349,20 +277,21 @@ class TestChains:
             last = op_of("constexpr_blockwise_shift_scale", (FP16, (1,)), data=last.output, scale=np.array([1], np.float16))
         assert value_of(last).tolist() == [1.0]
 
-    def test_what_is_used_twice_is_evaluated_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        calls: list[int] = []
-        expand = expansion.shift_scale
+    def test_what_is_used_twice_is_evaluated_once(self) -> None:
+        class Counted(ArrayTensor):
+            __slots__ = ()
+            reads: ClassVar[int] = 0
 
-        def counted(data: Array, scale: Array, offset: Array | None) -> Array:
-            calls.append(1)
-            return expand(data, scale, offset)
+            def numpy(self) -> Array:
+                Counted.reads += 1
+                return super().numpy()
 
-        monkeypatch.setattr(expansion, "shift_scale", counted)
-        last = op_of("constexpr_blockwise_shift_scale", (FP16, (1,)), data=np.array([1], np.int8), scale=np.array([1], np.float16))
+        data: Tensor = Counted(np.array([1], np.int8))
+        last = op_of("constexpr_blockwise_shift_scale", (FP16, (1,)), data=Const.of(data), scale=np.array([1], np.float16))
         for _ in range(5):
             last = op_of("constexpr_blockwise_shift_scale", (FP16, (1,)), data=last.output, scale=last.output)
         evaluate(last)
-        assert len(calls) == 6
+        assert Counted.reads == 1
 
 
 def shift(**changed: Any) -> Op:
