@@ -6,20 +6,27 @@ methods that programs are built with.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
 
 from ir.collector import collector_paused
+from ir.const import Const
 from ir.core import Block, Op, Operand, Value
+
+Substitute: TypeAlias = "Callable[[Const], Const]"
 
 
 @collector_paused()
-def clone_block(block: Block, mapping: dict[Value, Value]) -> Block:
-    """A copy of `block` in which `mapping` stands for what is defined outside; the values defined inside are added to it."""
+def clone_block(block: Block, mapping: dict[Value, Value], substitute: Substitute | None = None) -> Block:
+    """A copy of `block` in which `mapping` stands for what is defined outside; the values defined inside are added to it.
+
+    Ops hold the same literals, or what `substitute` says of each; it is not asked about their names.
+    """
     outside: dict[Value, None] = {}
     outermost = _empty_copy(block, mapping)
     copies = [(block, outermost)]
     for original, copy in copies:  # grows: blocks are filled after those that they are nested in, whose values they may use
-        _fill(copy, original, mapping, outside, copies)
+        _fill(copy, original, mapping, substitute, outside, copies)
         copy.set_outputs([_stand_in(v, mapping, outside) for v in original.outputs])
     used_too_early = [v for v in outside if v in mapping]
     if used_too_early:
@@ -28,7 +35,12 @@ def clone_block(block: Block, mapping: dict[Value, Value]) -> Block:
 
 
 def _fill(
-    copy: Block, original: Block, mapping: dict[Value, Value], outside: dict[Value, None], copies: list[tuple[Block, Block]]
+    copy: Block,
+    original: Block,
+    mapping: dict[Value, Value],
+    substitute: Substitute | None,
+    outside: dict[Value, None],
+    copies: list[tuple[Block, Block]],
 ) -> None:
     """Puts copies of the ops of `original` into `copy`, with empty nested blocks, which are added to `copies`."""
     names, index = copy._names, copy._index
@@ -39,6 +51,8 @@ def _fill(
         op: Op = Op.__new__(Op)
         op_type = op._op_type = at._op_type
         op._attributes = at._attributes  # shared: a change makes a new one
+        if substitute is not None:
+            _substitute(op, substitute)
         operands = op._operands = at._operands.copy()
         for parameter, held in operands.items():
             if len(held) == 1:
@@ -49,8 +63,10 @@ def _fill(
                         stand_in = _stand_in(value, mapping, outside)
                     operands[parameter] = (stand_in,)
                     stand_in._uses[op, parameter, 0] = None
+                elif substitute is not None and isinstance(value, Const):
+                    operands[parameter] = (substitute(value),)
             elif held:
-                operands[parameter] = _copied_operands(op, parameter, held, mapping, outside)
+                operands[parameter] = _copied_operands(op, parameter, held, mapping, substitute, outside)
         outputs = at._outputs
         if len(outputs) == 1:
             value = outputs[0]
@@ -85,14 +101,32 @@ def _fill(
     copy._count = len(original)
 
 
+def _substitute(op: Op, substitute: Substitute) -> None:
+    for name, const in op._attributes.items():
+        if name != "name":
+            new = substitute(const)
+            if new is not const:
+                op._attributes = {**op._attributes, name: new}
+
+
 def _copied_operands(
-    op: Op, parameter: str, held: tuple[Operand, ...], mapping: Mapping[Value, Value], outside: dict[Value, None]
+    op: Op,
+    parameter: str,
+    held: tuple[Operand, ...],
+    mapping: Mapping[Value, Value],
+    substitute: Substitute | None,
+    outside: dict[Value, None],
 ) -> tuple[Operand, ...]:
-    copied = tuple([_stand_in(v, mapping, outside) if isinstance(v, Value) else v for v in held])
+    literal = substitute or _itself
+    copied = tuple([_stand_in(v, mapping, outside) if isinstance(v, Value) else literal(v) for v in held])
     for position, operand in enumerate(copied):
         if isinstance(operand, Value):
             operand._uses[op, parameter, position] = None
     return copied
+
+
+def _itself(literal: Const) -> Const:
+    return literal
 
 
 def _stand_in(value: Value, mapping: Mapping[Value, Value], outside: dict[Value, None]) -> Value:

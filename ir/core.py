@@ -13,7 +13,7 @@ Dominance, legal identifiers and the meaning of ops are for `ir.verify`: rewriti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
@@ -619,14 +619,15 @@ class Block:
         self._attributes[name] = value
         _touch(self)
 
-    def clone(self, outer: Mapping[Value, Value] | None = None) -> Block:
+    def clone(self, outer: Mapping[Value, Value] | None = None, substitute: Callable[[Const], Const] | None = None) -> Block:
         """A detached copy: ops, nested blocks, inputs and outputs are new, literals and their weights are shared.
 
-        `outer` says what stands for values defined outside; those that it does not name are used as they are.
+        `outer` says what stands for values defined outside; those that it does not name are used as they are. `substitute` says what
+        stands for each literal that an op holds, its name apart.
         """
         from ir.cloning import clone_block  # it knows the object model, the object model does not know it
 
-        return clone_block(self, dict(outer) if outer else {})
+        return clone_block(self, dict(outer) if outer else {}, substitute)
 
     def _of_types(self, op_types: Iterable[str]) -> list[Op]:
         """The ops of these types, in order: out of the index, or by a look at all ops where those are not many more.
@@ -888,12 +889,12 @@ class Function:
         for block in tuple(self._blocks.values()):
             yield from _nested_blocks(block)
 
-    def clone(self, name: str | None = None) -> Function:
-        """A detached copy, weights shared."""
+    def clone(self, name: str | None = None, substitute: Callable[[Const], Const] | None = None) -> Function:
+        """A detached copy, weights shared; `substitute` as for blocks."""
         copy = Function(self._name if name is None else name, [(v._name, v._type) for v in self._inputs], self._opset, self._attributes)
         outer = dict(zip(self._inputs, copy._inputs, strict=True))
         for opset, block in self._blocks.items():
-            copy.add_block(opset, block.clone(outer))
+            copy.add_block(opset, block.clone(outer, substitute))
         return copy
 
     def __repr__(self) -> str:
@@ -1003,15 +1004,15 @@ class Program:
 
         return logical_weights(self, min_elements)
 
-    def clone(self) -> Program:
-        """A copy that shares weights, literals, types and the document, and no op or value."""
+    def clone(self, substitute: Callable[[Const], Const] | None = None) -> Program:
+        """A copy that shares weights, literals, types and the document, and no op or value; `substitute` as for blocks."""
         copy = Program(spec_version=self.spec_version, format_version=self.format_version, doc=self.doc)
         copy.attributes = dict(self.attributes)
         copy.metadata = dict(self.metadata)
         copy.document = self.document
-        copy.stages = {position: stage.clone() for position, stage in self.stages.items()}
+        copy.stages = {position: stage.clone(substitute) for position, stage in self.stages.items()}
         for function in self._functions.values():
-            copy.add_function(function.clone())
+            copy.add_function(function.clone(substitute=substitute))
         return copy
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:

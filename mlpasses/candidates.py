@@ -54,6 +54,11 @@ class Candidate:
         return self.op.output.name
 
     @property
+    def place(self) -> tuple[str, str]:
+        """What tells the weight from all others of the program, whatever form it has."""
+        return self.where, self.name
+
+    @property
     def dtype(self) -> DType:
         """The type of its elements, as consumers see them."""
         return self.type.dtype

@@ -80,6 +80,8 @@ class Context:
     ops: list[OpRow] = field(factory=list)
     touched: dict[Op, None] = field(factory=dict)
     """The ops that the running pass made or changed, for the verifier."""
+    unsure: dict[tuple[str, str], str] = field(factory=dict)
+    """In a plan: the weights, by their place, that an earlier pass may leave as they are, with the pass and what that depends on."""
     around: list[Frame] = field(factory=list)
     """The passes that the running one is part of, the outermost first."""
     _rewriter: Rewriter | None = None

@@ -14,7 +14,6 @@ from ir.collector import collector_paused
 from ir.const import Const
 from ir.core import Program
 from ir.diagnostics import AbstractError, MLPassesError
-from ir.substitute import substitute_literals
 from ir.tensors import AbstractTensor, Tensor
 from ir.types import Type
 from mlpasses.context import Context
@@ -108,7 +107,6 @@ def make_plan(program: Program, pipeline: Pass, *, exact: bool = False) -> Plan:
 
 def weight_free(program: Program) -> Program:
     """A clone in which abstract tensors stand for weights; what was one tensor stays one."""
-    copy = program.clone()
     abstract: dict[int, AbstractTensor] = {}
     weights: dict[Type, bool] = {}
 
@@ -121,10 +119,7 @@ def weight_free(program: Program) -> Program:
         data = const.tensor
         return Const(const.type, abstract.setdefault(id(data), AbstractTensor(data.dtype, data.shape)), const.doc)
 
-    for block in copy.blocks():
-        for op in block:
-            substitute_literals(op, freed)
-    return copy
+    return program.clone(freed)
 
 
 def _is_weight(tensor: Tensor) -> bool:

@@ -14,8 +14,10 @@ from ir.tensors import AbstractTensor
 from ir.types import FP16, INT8, TensorType
 from mlpasses.cleanup.dce import DeadCode
 from mlpasses.compress.decompress import DecompressWeights
+from mlpasses.compress.palettize import PalettizeWeights
+from mlpasses.compress.prune import PruneWeights
 from mlpasses.compress.quantize import QuantizeWeights
-from mlpasses.config import Quantize
+from mlpasses.config import Palettize, Quantize
 from mlpasses.context import Context
 from mlpasses.errors import ConfigError
 from mlpasses.manager import run
@@ -57,6 +59,36 @@ def test_size_that_depends_on_numbers_is_a_range_with_the_reason() -> None:
     row = QuantizeWeights(Quantize(mode="asymmetric")).plan(program()).rows[0]
     assert (row.least, row.after) == (4096 + 128, 4096 + 128 + 64)
     assert row.why == "zero points that are all 0 are left out"
+
+
+def test_weight_that_may_stay_as_it_is_takes_as_many_bytes_as_now_at_most() -> None:
+    row = PalettizeWeights(Palettize(4, mode="unique")).plan(program(IOS18)).rows[0]
+    assert (row.least, row.before, row.after) == (2048 + 32, 8192, 8192)
+    assert row.why == "with more distinct values than a table has places it stays as it is"
+
+
+def test_pass_behind_one_that_may_leave_a_weight_says_what_it_goes_by() -> None:
+    pipeline = Pipeline(PalettizeWeights(Palettize(4, mode="unique")), QuantizeWeights())
+    plan = pipeline.plan(program(IOS18))
+    assert plan.rows[2].remark == "if it is lut 4-bit, 1 group by then"
+    assert not Pipeline(PalettizeWeights(Palettize(4)), QuantizeWeights()).plan(program(IOS18)).rows[2].remark
+
+
+def test_what_a_run_refuses_in_a_form_that_a_weight_may_not_have_is_no_finding() -> None:
+    plan = Pipeline(PalettizeWeights(Palettize(4, mode="unique")), QuantizeWeights(Quantize("int4"))).plan(program(IOS18))
+    assert not plan.findings
+    assert plan.rows[2].skipped == (
+        "a run refuses it, if it is lut 4-bit, 1 group by then (palettize-weights: with more distinct values than a table has places it "
+        "stays as it is): it is palettized, and the entries of its tables may be int8 or uint8, not int4"
+    )
+    certain = Pipeline(PalettizeWeights(Palettize(4)), QuantizeWeights(Quantize("int4"))).plan(program(IOS18))
+    assert len(certain.findings) == 2
+
+
+def test_weight_that_is_dense_again_is_sure() -> None:
+    unsure = Pipeline(PalettizeWeights(Palettize(4, mode="unique")), DecompressWeights())
+    plan = Pipeline(unsure, QuantizeWeights(), PruneWeights()).plan(program(IOS18))
+    assert [row.remark for row in plan.rows] == [""] * 8
 
 
 def test_exact_plan_has_no_ranges() -> None:

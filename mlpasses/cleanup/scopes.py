@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 from ir.const import Const
 from ir.core import Block, Op, Value
 from mlpasses.context import Context
+from mlpasses.rewrite.match import users_of
 from mlpasses.rewrite.visibility import is_hidden_from_users
 
 NAME: Final = "name"
@@ -128,8 +129,9 @@ def _merge(first: Op, op: Op, cx: Context) -> bool:
         elif is_hidden_from_users(kept, kept.name, gone):
             return False
     for kept, gone in pairs:
-        for user in gone.users:
-            cx.touched[user] = None
+        for user in users_of(gone):
+            if isinstance(user, Op):
+                cx.touched[user] = None
         gone.replace_uses(kept)
     op.erase()
     for kept, name in taken:

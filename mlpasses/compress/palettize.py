@@ -67,11 +67,12 @@ class PalettizeWeights(WeightPass):
         key = (tensor, layout, config)
         remarks = [each for each in (remark, _other_way(candidate, config, layout, needs)) if each]
         proposal = Proposal(candidate, config, key, smaller[-1], job, partial(indexed_form, layout), remark="; ".join(remarks))
-        if config.mode == "unique" and len(widths) == 1:
-            return evolve(proposal, why="with more distinct values than a table has places it stays as it is")
-        if len(widths) == 1:
-            return proposal
-        return evolve(proposal, least=smaller[0].nbytes(needs), why="it depends on the number of distinct values how many bits do")
+        if len(widths) > 1:
+            why = "it depends on the number of distinct values how many bits do"
+            return evolve(proposal, least=smaller[0].nbytes(needs), why=why, may_stay=True)
+        if config.mode == "unique":
+            return evolve(proposal, why="with more distinct values than a table has places it stays as it is", may_stay=True)
+        return proposal
 
     def propose_joint(self, candidate: Candidate, form: Form, config: Palettize) -> Proposal | str:
         return palettized_joint(candidate, form, config)

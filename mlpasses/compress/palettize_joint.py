@@ -68,7 +68,8 @@ def palettized_joint(candidate: Candidate, form: Form, config: Palettize) -> Pro
         of_values = "it depends on the number of distinct values how many bits do"
     elif config.mode == "unique":
         of_values = "with more distinct values than a table has places it stays as it is"
-    return evolve(proposal, why="; ".join(each for each in (vectors, of_values) if each))
+    why = "; ".join(each for each in (vectors, of_values) if each)
+    return evolve(proposal, why=why, may_stay=bool(why))
 
 
 def _uncertain(form: Form, joint: Form) -> int:

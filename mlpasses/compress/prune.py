@@ -53,11 +53,11 @@ class PruneWeights(WeightPass):
         bounds = kept_bounds(view, tensor.dtype.bits, config)
         if isinstance(bounds, str):
             return bounds
-        most, why = bounds
-        form = Form(Floats(AbstractTensor(tensor.dtype, (most,))), mask=AbstractTensor(UINT1, tensor.shape))
+        form = Form(Floats(AbstractTensor(tensor.dtype, (bounds.most,))), mask=AbstractTensor(UINT1, tensor.shape))
         job = PruneJob(candidate.name, tensor, view, config)
         least = packed_size(candidate.numel, 1) + packed_size(1, tensor.dtype.bits)
-        return Proposal(candidate, config, (tensor, axis, config), form, job, _finished, least, why)
+        key = (tensor, axis, config)
+        return Proposal(candidate, config, key, form, job, _finished, least, bounds.why, bounds.may_stay)
 
     def propose_joint(self, candidate: Candidate, form: Form, config: PruneConfig) -> Proposal | str:
         return pruned_codes(candidate, form, config)

@@ -23,7 +23,7 @@ from ir.types import UINT1
 from mlpasses.candidates import Candidate
 from mlpasses.compress.joint import row_of
 from mlpasses.compress.prune_codes_job import PruneCodesJob, mask_shape
-from mlpasses.compress.prune_layout import channels_axis, fewest_zeros, kept_bounds
+from mlpasses.compress.prune_layout import Bounds, channels_axis, fewest_zeros, kept_bounds
 from mlpasses.compress.weight_pass import Proposal
 from mlpasses.config.prune import Magnitude, PruneConfig, Threshold
 from mlpasses.errors import ConfigError
@@ -46,26 +46,25 @@ def pruned_codes(candidate: Candidate, form: Form, config: PruneConfig) -> Propo
         bounds = kept_bounds(view, codes.dtype.bits, config) if vector == 1 else _vector_bounds(candidate.numel // vector, form, config)
         if isinstance(bounds, str):
             return bounds
-        most, why = bounds
     else:
         zeros = fewest_zeros(view, config) or 0
-        most, why = max(1, min(codes.shape[0], (candidate.numel - zeros) // vector)), "how many of the elements that are kept become zero"
+        most = max(1, min(codes.shape[0], (candidate.numel - zeros) // vector))
+        bounds = Bounds(most, "how many of the elements that are kept become zero", may_stay=most == codes.shape[0])
     shape = mask_shape(form, candidate.shape)
     mask = AbstractTensor(UINT1, shape)
-    joint = with_codes(form, AbstractTensor(codes.dtype, (most,)), mask)
-    least = joint.nbytes(candidate.opset) - packed_size(most, codes.dtype.bits) + packed_size(1, codes.dtype.bits)
+    joint = with_codes(form, AbstractTensor(codes.dtype, (bounds.most,)), mask)
+    least = joint.nbytes(candidate.opset) - packed_size(bounds.most, codes.dtype.bits) + packed_size(1, codes.dtype.bits)
     job = PruneCodesJob(candidate.name, form, view, candidate.shape, config, candidate.nbytes)
     key = (*form.tensors(), axis, config)
-    return Proposal(
-        candidate, config, key, joint, job, partial(_finished, form), least, why, since=row_of(form, "prune").since
-    )
+    since = row_of(form, "prune").since
+    return Proposal(candidate, config, key, joint, job, partial(_finished, form), least, bounds.why, bounds.may_stay, since=since)
 
 
 def _finished(form: Form, tensors: dict[str, Tensor]) -> Form:
     return with_codes(form, tensors["codes"], tensors["mask"])
 
 
-def _vector_bounds(count: int, form: Form, config: PruneConfig) -> tuple[int, str] | str:
+def _vector_bounds(count: int, form: Form, config: PruneConfig) -> Bounds | str:
     """`kept_bounds` of vectors, of which as many go as of elements would."""
     each = evolve(config, block_size=None) if isinstance(config, Magnitude) else config
     return kept_bounds((1, count, 1), codes_of(form).dtype.bits, each)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from attrs import frozen
+
 from ir.packing import packed_size
 from mlpasses.candidates import Candidate, input_axis, output_axis
 from mlpasses.config.prune import NM, Magnitude, PruneConfig
@@ -24,21 +26,28 @@ def channels_axis(candidate: Candidate, config: PruneConfig) -> int | str | None
     return axis
 
 
-def kept_bounds(view: View, bits: int, config: PruneConfig) -> tuple[int, str] | str:
-    """How many elements of so many bits are stored at most, and what that depends on; or why it would not become smaller anyhow.
+@frozen
+class Bounds:
+    """How many elements are stored at most, and what that depends on."""
 
-    One is stored at least, be it a zero.
-    """
+    most: int
+    why: str
+    may_stay: bool
+    """Whether there may be so few zeros that the weight stays as it is."""
+
+
+def kept_bounds(view: View, bits: int, config: PruneConfig) -> Bounds | str:
+    """How many elements of so many bits are stored, or why it would not become smaller anyhow. One is stored at least, be it a zero."""
     total = math.prod(view)
     zeros = fewest_zeros(view, config)
     dense = (packed_size(total, bits) - packed_size(total, 1) - 1) * 8 // bits
     if dense < 1:
         return "it would not become smaller: a mask takes a bit an element"
     if zeros is None:
-        return dense, "how many elements become zero"
+        return Bounds(dense, "how many elements become zero", may_stay=True)
     if total - zeros > dense:
-        return dense, f"it stays as it is unless {1 - dense / total:.1%} of it are zeros by themselves"
-    return max(1, total - zeros), "there may be more zeros than that in it"
+        return Bounds(dense, f"it stays as it is unless {1 - dense / total:.1%} of it are zeros by themselves", may_stay=True)
+    return Bounds(max(1, total - zeros), "there may be more zeros than that in it", may_stay=False)
 
 
 def fewest_zeros(view: View, config: PruneConfig) -> int | None:

@@ -77,6 +77,8 @@ class Proposal:
     """The fewest bytes that the result may have, where that depends on the numbers."""
     why: str = ""
     """What it depends on."""
+    may_stay: bool = False
+    """Whether the numbers may be such that the weight stays as it is (NaN and infinite ones apart, which always may)."""
     remark: str = ""
     """What is different from what the config asks for."""
     since: Opset = IOS16
@@ -137,7 +139,7 @@ class WeightPass(ProgramPass):
         return compressed_already(candidate.op)
 
     def run(self, program: Program, cx: Context) -> int:
-        selection = self._choose(program)
+        selection = self._choose(program, cx)
         selection.checked()
         self._note_unknown(program, cx)
         work: dict[Hashable, Proposal] = {}
@@ -165,25 +167,30 @@ class WeightPass(ProgramPass):
 
     def plan_on(self, program: Program, cx: Context) -> Planned:
         """What the pass would do, done to `program` with abstract tensors in place of results."""
-        selection = self._choose(program)
+        selection = self._choose(program, cx)
         self._note_unknown(program, cx)
         rows: list[PlanRow] = []
         forms: dict[Hashable, Form] = {}
         for choice in selection.choices:
-            proposal = choice.outcome
+            proposal, place = choice.outcome, choice.candidate.place
+            unsure = cx.unsure.get(place) if choice.candidate.form is not None else None
+            given = "" if unsure is None else f"if it is {choice.candidate.scheme} by then"
             if isinstance(proposal, Proposal):
                 known = forms.get(proposal.key)
                 form = known or canonical(proposal.form, proposal.opset)  # one to the passes behind, too
                 if choice.candidate.opset >= proposal.needs:  # below, no op says it, and the run refuses
                     replace_weight(choice.candidate, form, cx)
+                    cx.unsure.pop(place, None)
+                    if proposal.may_stay or unsure is not None:
+                        cx.unsure[place] = unsure or f"{self.name}: {proposal.why}"
                 if known is not None:
                     continue
                 forms[proposal.key] = form
-            rows.append(self._plan_row(choice))
+            rows.append(self._plan_row(choice, given))
         rows += (planned(self._bystander(each)) for each in selection.bystanders)
         return Planned(tuple(rows), tuple(selection.faults()))
 
-    def _choose(self, program: Program) -> _Selection:
+    def _choose(self, program: Program, cx: Context) -> _Selection:
         found: list[Candidate] = []
         bystanders: list[Bystander] = []
         for each in survey(program, named=_exact_names(self.rules)):
@@ -201,7 +208,9 @@ class WeightPass(ProgramPass):
             try:
                 outcome = decision.reason if decision.config is None else self._proposed(candidate, decision.config)
             except ConfigError as error:
-                outcome, refused = str(error), True
+                unsure = None if candidate.form is None else cx.unsure.get(candidate.place)
+                refused = unsure is None
+                outcome = str(error) if refused else f"a run refuses it, if it is {candidate.scheme} by then ({unsure}): {error}"
             if isinstance(outcome, str):
                 stored = (id(storage_of(candidate)), outcome)
                 if stored in left_alone:  # what functions share is one weight: in bytes, and in a row
@@ -270,7 +279,8 @@ class WeightPass(ProgramPass):
         size = each.nbytes
         return WeightRow(self.name, each.name, each.op_type, each.shape, each.scheme, size, size, skipped=each.reason, where=each.where)
 
-    def _plan_row(self, choice: Choice) -> PlanRow:
+    def _plan_row(self, choice: Choice, given: str) -> PlanRow:
+        """What becomes of a weight; `given` says on what condition, where an earlier pass may have left it as it was."""
         candidate, proposal = choice.candidate, choice.outcome
         size = candidate.nbytes
         if isinstance(proposal, str):
@@ -280,9 +290,11 @@ class WeightPass(ProgramPass):
             )  # fmt: skip
         most = canonical(proposal.form, proposal.opset).nbytes(proposal.opset)
         return PlanRow(
-            self.name, candidate.name, candidate.op_type, candidate.shape, proposal.config.scheme, choice.rule, size, most,
+            self.name, candidate.name, candidate.op_type, candidate.shape, proposal.config.scheme, choice.rule, size,
+            after=max(most, size) if proposal.may_stay else most,
             least=most if proposal.least is None else proposal.least,
-            why=proposal.why, needs=proposal.needs, where=candidate.where, remark=proposal.remark,
+            why=proposal.why, needs=proposal.needs, where=candidate.where,
+            remark="; ".join(filter(None, (proposal.remark, given))),
         )  # fmt: skip
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from ir.const import Const
 from ir.core import Op
 from ir.substitute import substitute_literals
+from ir.text import print_program
 from ir.types import FP16, TensorType
+from ir.verify import structure
 from tests.cleanup.check import fragment
 
 ONE, TWO = Const.of(1.0, FP16), Const.of(2.0, FP16)
@@ -37,3 +39,32 @@ class TestLiterals:
         assert op is not None
         assert substitute_literals(op, doubled) == 0
         assert program.version == before
+
+
+class TestClones:
+    def test_a_clone_holds_what_is_said_of_each_literal_and_the_original_what_it_held(self) -> None:
+        text = """
+            inputs %x: fp16
+            %a: fp16 = const(val=fp16(1.0))
+            %b: fp16 = add(x=fp16(1.0), y=fp16(3.0))
+            %c: fp16[3] = concat(values=(%x, fp16(1.0), %b), axis=0)
+            return %a, %c
+        """
+        program, changed = fragment(text), fragment(text.replace("1.0", "2.0"))
+        before = print_program(program)
+        copy = program.clone(doubled)
+        assert print_program(copy) == print_program(changed)
+        assert print_program(program) == before
+        structure.verify(copy)
+
+    def test_names_of_ops_are_not_asked_about(self) -> None:
+        program = fragment("%a: fp16 = const(val=fp16(3.0))\nreturn %a")
+        next(program.ops("const")).set_attribute("name", Const.of("a"))
+        asked: list[Const] = []
+
+        def noted(const: Const) -> Const:
+            asked.append(const)
+            return const
+
+        program.clone(noted)
+        assert asked == [Const.of(3.0, FP16)]
