@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from hypothesis import settings
 from tests.corpus import corpus as corpus
 
 ROOT = Path(__file__).parent.parent
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored, and processes that tests start inherit that
 
 settings.register_profile("untimed", deadline=None)  # the first example compiles kernels, and the machine may be busy
 settings.load_profile("untimed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from ir.const import Const
-from ir.tensors import MappedTensor, Tensor, fingerprint, same_tensor
+from ir.tensors import AbstractTensor, MappedTensor, Tensor, fingerprint, same_tensor
 from ir.types import STRING
 
 
@@ -37,6 +37,8 @@ class Literals:
 
     def tensor(self, tensor: Tensor) -> Tensor:
         """The first tensor that equals `tensor` in its element type, its shape and its bytes; `tensor` itself where it is the first."""
+        if isinstance(tensor, AbstractTensor):
+            return tensor  # it equals itself only
         place = place_of(tensor)
         known = self._places.get(place)
         if known is None:
