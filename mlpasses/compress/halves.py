@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlpasses.forms.decoding import decoded
+from ir.flows import of_tensor
+from ir.tensors import Tensor
+from mlpasses.compress.losses import loss_between
+from mlpasses.forms.decoding import dense_flow
 from mlpasses.forms.form import Form
 from mlpasses.numerics.affine import Array, Loss, NotFiniteError
 from mlpasses.numerics.loss import Between
@@ -41,10 +44,10 @@ def rounded(weight: Array, dtype: npt.DTypeLike) -> Array:
     return result
 
 
-def loss_of(weight: Array, form: Form, measured: Loss, measure: Between) -> Loss:
+def loss_of(weight: Tensor, form: Form, measured: Loss, measure: Between) -> Loss:
     """What a weight lost on its way to a form: what was `measured`, where that was against the weight itself and not against it `rounded`.
 
     What rounding to fp16 costs does not simply add up with the rest: the greatest errors may meet in one element or cancel out, and a
     weight of values that are too small for fp16 has nothing left to measure against.
     """
-    return measured if form.dtype.numpy == weight.dtype else measure(weight, decoded(form))
+    return measured if form.dtype is weight.dtype else loss_between(of_tensor(weight), dense_flow(form), measure)

@@ -9,7 +9,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from mlpasses.forms.canonical import repeated_array
+from ir.flows import Flow, of_tensor
+from ir.slabs import kept_of, places_of, shape_of, slabs, split_of, under
 from mlpasses.forms.form import Form, Indexed
 from mlpasses.numerics.affine import Array
 
@@ -20,20 +21,21 @@ CHUNK: Final = 1 << 18
 
 
 class Kept:
-    """An `emit` for the codes of all elements that hands on those whose flag is set: in order, so that they are a vector without gaps."""
+    """An `emit` for the codes of all elements, in order, that hands on those whose flag is set: a vector without gaps."""
 
-    def __init__(self, flags: Array, emit: Emit) -> None:
+    def __init__(self, flags: Flow, emit: Emit) -> None:
         """`flags` has a 1 for each element that is kept, in C order."""
-        self._flags = flags.reshape(-1).view(np.bool_)
+        self._read = flags.reader()
         self._emit = emit
-        self._count = 0
+        self.count = 0
+        """How many it has handed on."""
 
     def __call__(self, position: int, codes: npt.NDArray[Any]) -> None:
         flat = codes.reshape(-1)
-        kept = flat.take(np.flatnonzero(self._flags[position : position + flat.size]))
+        kept = flat.take(places_of(self._read(flat.size)))
         if kept.size:
-            self._emit(self._count, kept)
-            self._count += kept.size
+            self._emit(self.count, kept)
+            self.count += kept.size
 
 
 def of_vectors(flags: Array, shape: tuple[int, ...], axis: int, vector: int) -> Array:
@@ -51,9 +53,11 @@ def taken(codes: Array, flags: Array) -> Array:
 
 def share_used(form: Form) -> float | None:
     """The share of the entries of its tables that indices are of; None where it has no tables."""
-    if not isinstance(form.values, Indexed):
-        return None
-    counts = uses(form)
+    return share_of(uses(form)) if isinstance(form.values, Indexed) else None
+
+
+def share_of(counts: npt.NDArray[np.intp]) -> float:
+    """The share of the entries that anything uses, of how many indices are of each."""
     return float(np.count_nonzero(counts)) / counts.size
 
 
@@ -62,16 +66,19 @@ def uses(form: Form) -> npt.NDArray[np.intp]:
     values, mask = form.values, form.mask
     assert isinstance(values, Indexed)  # or it would have no tables
     *blocks, entries, _ = values.tables
-    indices = values.indices.numpy()
-    flags = None if mask is None else mask.numpy().view(np.bool_)
-    rows, *others = indices.shape if flags is None else flags.shape
-    tables, counts = np.arange(math.prod(blocks)).reshape(blocks), np.zeros(math.prod(blocks) * entries, np.intp)
-    step, counted = max(1, CHUNK // math.prod(others)), 0
-    for start in range(0, rows, step):
-        at = np.arange(start, min(start + step, rows))
-        used = repeated_array(tables[at * blocks[0] // rows], (at.size, *others))
-        used = used.reshape(-1) if flags is None else used[flags[start : start + step]]
-        codes = indices.reshape(-1)[counted : counted + used.size]
-        counted += used.size
-        counts += np.bincount(used * entries + codes, minlength=counts.size)
+    split = split_of(values.indices.shape if mask is None else mask.shape, {"lut": tuple(blocks)})
+    first = (np.arange(math.prod(blocks)) * entries).reshape(split.narrow["lut"])
+    counts = np.zeros(first.size * entries, np.intp)
+    read, read_mask = of_tensor(values.indices).reader(), None if mask is None else of_tensor(mask).reader()
+    for at in slabs(split.shape, limit=CHUNK):
+        shape, begins = shape_of(at), under(first, at)
+        least = int(begins.min())  # tables of other slabs are not counted along
+        begins = begins - least
+        if read_mask is None:
+            rows = np.add(read(math.prod(shape)).reshape(shape), begins, dtype=np.intp).reshape(-1)
+        else:
+            places = places_of(read_mask(math.prod(shape)))
+            rows = np.add(read(places.size), kept_of(begins, places, shape), dtype=np.intp)
+        found = np.bincount(rows)
+        counts[least : least + found.size] += found
     return counts.reshape(*blocks, entries)

@@ -10,21 +10,25 @@ import numpy as np
 import numpy.typing as npt
 from attrs import evolve, frozen
 
-from ir.packing import pack_tensor, packed_size
+from ir.expansion import cast, spread
+from ir.flows import Flow, gathered, of_array, of_tensor, ones_of
+from ir.packing import packed_size
 from ir.tensors import AbstractTensor, ArrayTensor, Tensor
 from ir.types import INT8, UINT1, UINT8, UINT_BY_BITS, DType
-from mlpasses.compress.jobs import OVERFLOWING, Declined, EngineName, Finished, Outcome, Part, Writer, measure_named
-from mlpasses.compress.kept import of_vectors, share_used, taken
-from mlpasses.compress.palettize_job import Engines, Tables, codebook_of, effort_of, engines_named, most_distinct, tables_of, too_many
+from mlpasses.compress.bands import Band, bands, taken
+from mlpasses.compress.jobs import OVERFLOWING, Declined, EngineName, Finished, Outcome, Part, Writer
+from mlpasses.compress.kept import Kept, of_vectors, share_used
+from mlpasses.compress.losses import loss_if_finite
+from mlpasses.compress.palettize_job import Engines, codebook_of, effort_of, engines_named, most_distinct, nowhere, tables_of, too_many
 from mlpasses.compress.palettize_layout import Layout
 from mlpasses.config.palettize import Palettize
 from mlpasses.forms.canonical import repeated_array
-from mlpasses.forms.decoding import decoded, elements
+from mlpasses.forms.decoding import dense_flow, stored_flow
 from mlpasses.forms.form import Floats, Form, Indexed, Scaled
 from mlpasses.numerics import palette
-from mlpasses.numerics.affine import Array
+from mlpasses.numerics.affine import Array, Emit
+from mlpasses.numerics.bitstream import Packer
 from mlpasses.numerics.distinct import Distinct
-from mlpasses.numerics.loss import Between
 
 
 @frozen(eq=False)
@@ -51,94 +55,105 @@ class PalettizeCodesJob:
         }
 
     def run(self, engine: EngineName, out: Writer) -> Outcome:
-        engines = engines_named(engine)
-        flags, vector = None if self.stored.mask is None else self.stored.mask.numpy(), self.layout.vector
-        of_codes = flags
-        if flags is not None and vector > 1:
-            of_codes = of_vectors(flags, self.shape, self.layout.axis, vector)
-            if int(np.count_nonzero(of_codes)) * vector != int(np.count_nonzero(flags)):
+        engines, layout, mask = engines_named(engine), self.layout, self.stored.mask
+        flags = None if mask is None else of_tensor(mask)
+        if flags is not None and layout.vector > 1:
+            of_elements, flags = flags, of_array(of_vectors(gathered(flags), self.shape, layout.axis, layout.vector))
+            if ones_of(flags) * layout.vector != ones_of(of_elements):
                 return Declined(
-                    f"its mask keeps parts of vectors of {vector}, and an index stands for a whole one: prune it with "
-                    f'Magnitude(block_size={vector}, dim="output"), and before QuantizeWeights, which makes zeros'
+                    f"its mask keeps parts of vectors of {layout.vector}, and an index stands for a whole one: prune it with "
+                    f'Magnitude(block_size={layout.vector}, dim="output"), and before QuantizeWeights, which makes zeros'
                 )
-        values = self._values(flags)
-        width = self._width(values, engines)
+        width = self._width(engines)
         if isinstance(width, Declined):
             return width
+        packer = Packer(width, engines.pack, out.emit("indices"))
+        kept = None if flags is None else Kept(flags, packer)
         try:
-            tables, codes = self._tables(values, flags, evolve(self.layout, widths=(width,)), engines)
+            entries = self._entries(evolve(layout, widths=(width,)), engines, packer if kept is None else kept)
         except palette.TooManyValuesError as error:
             return Declined(too_many(error.count, 1 << width))
-        return self._written(tables, codes, of_codes, width, measure_named(engine), out)
+        packer.finish()
+        dtype = entry_type(self.stored.values.data.dtype) if isinstance(self.stored.values, Scaled) else layout.stored
+        shape = layout.indices(self.shape) if kept is None else (kept.count,)
+        parts = {"indices": Part(UINT_BY_BITS[width], shape), "lut": out.whole("lut", dtype, entries)}
+        if flags is not None and layout.vector > 1:
+            out.write("mask", 0, np.packbits(gathered(flags).reshape(-1), bitorder="little"))
+            parts["mask"] = Part(UINT1, flags.shape)
+        tensors = out.tensors(parts)
+        joint = joint_form(self.stored, tensors["indices"], tensors["lut"], layout, tensors.get("mask", mask))
+        loss = loss_if_finite(stored_flow(self.stored), stored_flow(joint), engines.measure)
+        # Which entries are used is counted anew: what the mask leaves out was assigned too, and integers again after rounding.
+        return OVERFLOWING if loss is None else Finished(parts, loss, lut_used=share_used(joint))
 
-    def _values(self, flags: Array | None) -> Array:
+    def _cut(self, engines: Engines) -> list[Band]:
+        """The bands whose groups are palettized together: vectors' all at once."""
+        counts = self.layout.groups if self.layout.vector == 1 else (1,) * len(self.shape)
+        return list(bands(self.shape, counts, engines.scalars.collector.chunk))
+
+    def _values(self) -> Flow:
         """What tables are chosen for, in the weight's shape: floats, 0 where the mask is; or integers, as floats."""
-        values = self.stored.values
+        values, mask = self.stored.values, self.stored.mask
         if isinstance(values, Floats):
-            return decoded(self.stored)
+            return dense_flow(self.stored)
         assert isinstance(values, Scaled)  # indices are not palettized again
-        integers = values.data.numpy()
-        if flags is None:
-            return integers.astype(np.float16)
-        dense = np.zeros(self.shape, np.float16)
-        dense.reshape(-1)[np.flatnonzero(flags)] = integers
-        return dense
+        integers: Flow = of_tensor(values.data)
+        return cast(integers if mask is None else spread(integers, of_tensor(mask)), np.float16)
 
-    def _width(self, values: Array, engines: Engines) -> int | Declined:
+    def _width(self, engines: Engines) -> int | Declined:
         widths = self.layout.widths
         if len(widths) == 1:
             return widths[0]
-        most = most_distinct(values, self.layout, engines)
+        most = 0
+        for band, values in taken(self._values(), self._cut(engines)):
+            most = max(most, most_distinct(values, self._layout_of(band, self.layout), engines))
         return next((each for each in widths if most <= 1 << each), None) or Declined(too_many(most, 1 << widths[-1]))
 
-    def _tables(self, values: Array, flags: Array | None, layout: Layout, engines: Engines) -> tuple[Tables, Array]:
-        """The tables, and the index of every element or vector. Errors of integers count by the squares of their scales."""
-        pieces: list[Array] = []
+    def _entries(self, layout: Layout, engines: Engines, emit: Emit) -> Array:
+        """The tables; the index of every element or vector is emitted. Errors of integers count by the squares of their scales."""
+        read = None if self.stored.mask is None else of_tensor(self.stored.mask).reader()
+        cut = self._cut(engines)
+        found = [
+            self._entries_of(band, values, None if read is None else read(values.size).reshape(values.shape), layout, engines, emit)
+            for band, values in taken(self._values(), cut)
+        ]
+        return found[0] if len(found) == 1 else np.concatenate(found, axis=cut[0].axis)
 
-        def emit(position: int, codes: npt.NDArray[Any]) -> None:
-            pieces.append(codes.copy())
+    def _entries_of(self, band: Band, values: Array, flags: Array | None, layout: Layout, engines: Engines, emit: Emit) -> Array:
+        def emit_here(position: int, codes: npt.NDArray[Any]) -> None:
+            emit(band.first + position, codes)
 
         stored, importance, choose = self.stored.values, None, codebook_of(self.config)
         if isinstance(stored, Scaled):
-            importance = self._spread(np.square(stored.scale.numpy().astype(np.float32)))
-        if flags is not None and (layout.vector > 1 or importance is not None or isinstance(stored, Scaled)):
+            importance = self._squares(band, stored.scale)
+        if flags is not None and (layout.vector > 1 or isinstance(stored, Scaled)):
             importance = flags.astype(np.float32) if importance is None else importance * flags
         elif flags is not None:
             choose = _OfNonzeros(choose)  # as good, and sooner: 0 is what the mask leaves out
-        found = tables_of(values, layout, self.config, engines, emit, choose, importance)
-        if isinstance(stored, Scaled):
-            found = evolve(found, entries=np.rint(found.entries.astype(np.float32)))
-            if layout.vector == 1:
-                pieces.clear()
-                view = layout.view(self.shape)
-                entries = found.entries.reshape(view[1], -1).astype(np.float16)
-                nearest, _ = palette.assign_view(values.reshape(view), entries, engines.scalars, emit)
-                found = evolve(found, entries=nearest.entries.reshape(found.entries.shape))
-        return found, np.concatenate(pieces).reshape(layout.indices(self.shape))
+        here, again = self._layout_of(band, layout), isinstance(stored, Scaled) and layout.vector == 1
+        found = tables_of(values, here, self.config, engines, nowhere if again else emit_here, choose, importance).entries
+        if not isinstance(stored, Scaled):
+            return found
+        found = np.rint(found.astype(np.float32))
+        if again:
+            view = here.view(values.shape)
+            nearest, _ = palette.assign_view(
+                values.reshape(view), found.reshape(view[1], -1).astype(np.float16), engines.scalars, emit_here
+            )
+            found = nearest.entries.reshape(found.shape)
+        return found.astype(entry_type(stored.data.dtype).numpy)
 
-    def _spread(self, blocks: Array) -> Array | None:
-        """What holds for blocks, in the weight's shape; None where one block is all."""
-        return None if blocks.size == 1 else repeated_array(blocks, self.shape)
+    def _layout_of(self, band: Band, layout: Layout) -> Layout:
+        return layout if band.alone else evolve(layout, groups=band.counts)
 
-    def _written(self, tables: Tables, codes: Array, flags: Array | None, width: int, measure: Between, out: Writer) -> Outcome:
-        layout, values = self.layout, self.stored.values
-        dtype = entry_type(values.data.dtype) if isinstance(values, Scaled) else layout.stored
-        entries = tables.entries.astype(dtype.numpy)
-        kept = codes.reshape(-1) if flags is None else taken(codes, flags)
-        index, shape = UINT_BY_BITS[width], codes.shape if flags is None else kept.shape
-        mask = self.stored.mask
-        parts = {"indices": Part(index, shape), "lut": out.whole("lut", dtype, entries)}
-        out.write("indices", 0, pack_tensor(kept, index))
-        if flags is not None and layout.vector > 1:
-            mask = ArrayTensor(flags, UINT1)
-            out.write("mask", 0, np.packbits(flags.reshape(-1), bitorder="little"))
-            parts["mask"] = Part(UINT1, flags.shape)
-        joint = joint_form(self.stored, ArrayTensor(kept.reshape(shape), index), ArrayTensor(entries, dtype), layout, mask)
-        after = elements(joint)
-        if not np.isfinite(after).all():
-            return OVERFLOWING
-        # Which entries are used is counted anew: what the mask leaves out was assigned too, and integers again after rounding.
-        return Finished(parts, measure(elements(self.stored), after), lut_used=share_used(joint))
+    def _squares(self, band: Band, scale: Tensor) -> Array | None:
+        """How much the squared error of an element counts, which its scale multiplies; None where all have one."""
+        blocks = np.square(scale.numpy().astype(np.float32))
+        if blocks.size == 1:
+            return None
+        rows = np.arange(band.start, band.start + band.shape[band.axis])
+        here = blocks.take(rows * blocks.shape[band.axis] // self.shape[band.axis], axis=band.axis)
+        return repeated_array(here, band.shape)
 
 
 @frozen

@@ -80,7 +80,7 @@ class PalettizeJob:
         if scale is not None:
             parts["scale"] = out.whole("scale", dtype, scale)
         form = indexed_form(layout, out.tensors(parts))
-        return Finished(parts, loss_of(self.weight.numpy(), form, found.loss, engines.measure), lut_used=found.used)
+        return Finished(parts, loss_of(self.weight, form, found.loss, engines.measure), lut_used=found.used)
 
     def _tables(self, weight: Array, layout: Layout, engines: Engines, emit: Emit) -> tuple[Array | None, Tables]:
         if self.config.per_channel_scale == "none":
@@ -205,7 +205,7 @@ def folded_tables(weight: Array, layout: Layout, config: Palettize, engines: Eng
     Raises as `tables_of`.
     """
     divided, scale = _divided(weight, layout.axis)
-    base = tables_of(divided, layout, config, engines, _nowhere, codebook_of(config), _squares(scale, weight.shape))
+    base = tables_of(divided, layout, config, engines, nowhere, codebook_of(config), _squares(scale, weight.shape))
     lut = repeated_array(base.entries[..., 0], (*layout.channels, base.entries.shape[-2]))
     products = (lut.astype(np.float32) * scale.astype(np.float32)[..., None]).astype(weight.dtype)
     view = channel_view(weight.shape, layout.axis)
@@ -262,5 +262,5 @@ def too_many(count: int, places: int) -> str:
     return f"it has {'more than 256' if count > 256 else count} distinct values in a group, and a table has {places} places"
 
 
-def _nowhere(position: int, codes: npt.NDArray[Any]) -> None:
+def nowhere(position: int, codes: npt.NDArray[Any]) -> None:
     """Emits nothing."""

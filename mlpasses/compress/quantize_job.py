@@ -64,7 +64,7 @@ class QuantizeJob:
         packer.finish()
         parts = {"data": Part(integers, weight.shape), **scale_parts(affine, self.counts, integers, self.stored, out)}
         form = Form(scaled_of(out.tensors(parts)))
-        return Finished(parts, loss_of(self.weight.numpy(), form, loss, measure_named(engine)))
+        return Finished(parts, loss_of(self.weight, form, loss, measure_named(engine)))
 
 
 @frozen(eq=False)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 from attrs import frozen
 
+from ir.flows import of_tensor
 from ir.types import TensorType
 from mlpasses.compress.jobs import EngineName, Finished, Outcome, Part, Writer
 from mlpasses.compress.kept import Kept
@@ -32,13 +32,12 @@ class QuantizeKeptJob(QuantizeFormJob):
         kernels, packing = engine_named(engine)
         integers, mask = self.config.integers, self.stored.mask
         assert mask is not None  # or it would be no sparse weight
-        flags = mask.numpy()
         weight = decoded(self.stored)
         packer = Packer(integers.bits, packing, out.emit("data"))
+        keep = Kept(of_tensor(mask), packer)
         # Zeros are in every range, and exact with every scale and zero point, so that what is chosen is for the elements that are kept.
         search = ScaleSearch() if self.config.scales == "searched" else None
-        affine, loss = quantize_blocks(weight, self.counts, self.config.levels, kernels, Kept(flags, packer), search)
+        affine, loss = quantize_blocks(weight, self.counts, self.config.levels, kernels, keep, search)
         packer.finish()
-        kept = int(np.count_nonzero(flags))
-        parts = {"data": Part(integers, (kept,)), **scale_parts(affine, self.counts, integers, self.stored.dtype, out)}
+        parts = {"data": Part(integers, (keep.count,)), **scale_parts(affine, self.counts, integers, self.stored.dtype, out)}
         return Finished(parts, loss)

@@ -5,22 +5,24 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 from attrs import evolve, frozen
 
 from ir.packing import pack_tensor
 from ir.types import TensorType
 from mlpasses.compress.jobs import OVERFLOWING, EngineName, Finished, Outcome, Part, Writer, measure_named
-from mlpasses.compress.kept import share_used, uses
+from mlpasses.compress.kept import share_of, uses
+from mlpasses.compress.losses import loss_if_finite, loss_of_entries
 from mlpasses.compress.quantize_job import QuantizeFormJob, scale_parts, scaled_of
-from mlpasses.forms.decoding import elements, table
+from mlpasses.forms.decoding import stored_flow, table
 from mlpasses.forms.form import Indexed
-from mlpasses.numerics.affine import Array
+from mlpasses.numerics.affine import Array, Loss
 from mlpasses.numerics.affine_numpy import NUMPY
 from mlpasses.numerics.blocks import quantize_blocks
 from mlpasses.numerics.scale_search import ScaleSearch
 
 SECONDS_PER_BYTE: Final = 30e-9
-"""In NumPy, of compressed weights of some four bits: to measure what is lost, they are decoded."""
+"""In NumPy, of compressed weights of some four bits: how many indices are of each entry is counted."""
 
 
 @frozen(eq=False)
@@ -42,21 +44,25 @@ class QuantizeTableJob(QuantizeFormJob):
         return values
 
     def run(self, engine: EngineName, out: Writer) -> Outcome:
-        integers, entries = self.config.integers, table(self._values)
+        integers, entries, counts = self.config.integers, table(self._values), uses(self.stored)
         codes = np.empty(entries.size, np.int8)
 
         def emit(position: int, part: Array) -> None:
             codes[position : position + part.size] = part.reshape(-1)
 
-        search, importance = (ScaleSearch(), self._importance()) if self.config.scales == "searched" else (None, None)
+        search, importance = (ScaleSearch(), self._importance(counts)) if self.config.scales == "searched" else (None, None)
         affine, _ = quantize_blocks(entries, self.counts, self.config.levels, NUMPY, emit, search, importance)
         out.write("data", 0, pack_tensor(codes, integers))
         parts = {"data": Part(integers, entries.shape), **scale_parts(affine, self.counts, integers, self._values.dtype, out)}
-        after = elements(evolve(self.stored, values=evolve(self._values, entries=scaled_of(out.tensors(parts)))))
-        if not np.isfinite(after).all():
-            return OVERFLOWING
-        return Finished(parts, measure_named(engine)(elements(self.stored), after), lut_used=share_used(self.stored))
+        values = evolve(self._values, entries=scaled_of(out.tensors(parts)))
+        loss: Loss | None
+        if self.stored.scale is None:
+            loss = loss_of_entries(entries, table(values), counts)
+        else:
+            after = evolve(self.stored, values=values)
+            loss = loss_if_finite(stored_flow(self.stored), stored_flow(after), measure_named(engine))
+        return OVERFLOWING if loss is None else Finished(parts, loss, lut_used=share_of(counts))
 
-    def _importance(self) -> Array:
+    def _importance(self, counts: npt.NDArray[np.intp]) -> Array:
         """How much the error of each entry counts: as often as it is used. `[*blocks, entries, 1]`"""
-        return uses(self.stored).astype(np.float32)[..., None]
+        return counts.astype(np.float32)[..., None]

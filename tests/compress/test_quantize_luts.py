@@ -105,7 +105,7 @@ def test_a_searched_scale_is_the_best_for_the_elements_and_not_for_the_entries()
     for seed in range(8):
         weight = (np.random.default_rng(seed).standard_t(2, (64, 64)) * 0.05).astype(np.float16)
         program = run(linear(weight), PalettizeWeights(Palettize(4))).program
-        for at, importance in enumerate((QuantizeTableJob._importance, lambda job: None)):
+        for at, importance in enumerate((QuantizeTableJob._importance, lambda job, counts: None)):
             with mock.patch.object(QuantizeTableJob, "_importance", importance):
                 made = run(program, QuantizeLuts(QuantizeLut(scales="searched"))).program
             lost[at] += np.square(decoded(program).astype(np.float64) - decoded(made)).sum()
