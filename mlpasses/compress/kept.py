@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ir.flows import Flow, of_tensor
+from ir.flows import SLAB, Flow, of_tensor
 from ir.slabs import kept_of, places_of, shape_of, slabs, split_of, under
 from mlpasses.forms.form import Form, Indexed
 from mlpasses.numerics.affine import Array
@@ -32,10 +32,12 @@ class Kept:
 
     def __call__(self, position: int, codes: npt.NDArray[Any]) -> None:
         flat = codes.reshape(-1)
-        kept = flat.take(places_of(self._read(flat.size)))
-        if kept.size:
-            self._emit(self.count, kept)
-            self.count += kept.size
+        for start in range(0, flat.size, SLAB):
+            part = flat[start : start + SLAB]
+            kept = part.take(places_of(self._read(part.size)))
+            if kept.size:
+                self._emit(self.count, kept)
+                self.count += kept.size
 
 
 def of_vectors(flags: Array, shape: tuple[int, ...], axis: int, vector: int) -> Array:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 from attrs import frozen
 
 from ir.flows import of_tensor
 from ir.types import TensorType
+from mlpasses.compress.bands import bands, taken
 from mlpasses.compress.jobs import EngineName, Finished, Outcome, Part, Writer
 from mlpasses.compress.kept import Kept
 from mlpasses.compress.quantize_job import QuantizeFormJob, effort_of, engine_named, scale_parts
-from mlpasses.forms.decoding import decoded
+from mlpasses.forms.decoding import dense_flow
 from mlpasses.forms.form import codes_of
+from mlpasses.numerics.affine import Affine, Loss
 from mlpasses.numerics.bitstream import Packer
 from mlpasses.numerics.blocks import quantize_blocks
 from mlpasses.numerics.scale_search import ScaleSearch
@@ -32,12 +35,16 @@ class QuantizeKeptJob(QuantizeFormJob):
         kernels, packing = engine_named(engine)
         integers, mask = self.config.integers, self.stored.mask
         assert mask is not None  # or it would be no sparse weight
-        weight = decoded(self.stored)
         packer = Packer(integers.bits, packing, out.emit("data"))
         keep = Kept(of_tensor(mask), packer)
         # Zeros are in every range, and exact with every scale and zero point, so that what is chosen is for the elements that are kept.
         search = ScaleSearch() if self.config.scales == "searched" else None
-        affine, loss = quantize_blocks(weight, self.counts, self.config.levels, kernels, keep, search)
+        found, loss = [], Loss()
+        for band, weight in taken(dense_flow(self.stored), list(bands(mask.shape, self.counts, kernels.chunk))):
+            affine, lost = quantize_blocks(weight, band.counts, self.config.levels, kernels, keep, search)
+            found.append(affine)
+            loss += lost
         packer.finish()
-        parts = {"data": Part(integers, (keep.count,)), **scale_parts(affine, self.counts, integers, self.stored.dtype, out)}
+        whole = Affine(np.concatenate([each.scale for each in found]), np.concatenate([each.zero_point for each in found]))
+        parts = {"data": Part(integers, (keep.count,)), **scale_parts(whole, self.counts, integers, self.stored.dtype, out)}
         return Finished(parts, loss)
