@@ -1,4 +1,4 @@
-"""What is to be known of a weight's numbers, in bounded memory. Arrays in, numbers out."""
+"""What is to be known of a weight's numbers, in bounded memory: of flows (`ir.flows`), and of whole arrays. Numbers come out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from attrs import frozen
 
+from ir.flows import Flow, of_array, parts
 from ir.tensors import Array
 
 CHUNK: Final = 1 << 20
@@ -51,16 +52,25 @@ class Difference:
 
 
 def difference(array: Array, original: Array) -> Difference:
-    """The difference of two arrays of numbers of one shape, of any dtypes. Temporaries are of `CHUNK` elements.
+    """`difference_of` two whole arrays."""
+    return difference_of(of_array(array), of_array(original))
+
+
+def statistics(array: Array) -> Statistics:
+    """`statistics_of` a whole array."""
+    return statistics_of(of_array(array))
+
+
+def difference_of(values: Flow, original: Flow) -> Difference:
+    """The difference of numbers of one shape, of any dtypes. Temporaries are of `CHUNK` elements.
 
     An element that is NaN or infinite differs by nothing where it is the same in both, and infinitely otherwise; it is no signal.
     """
-    if array.shape != original.shape:
-        raise ValueError(f"arrays of shapes {array.shape} and {original.shape} have no difference")
+    if values.shape != original.shape:
+        raise ValueError(f"arrays of shapes {values.shape} and {original.shape} have no difference")
     signal, noise, worst = 0.0, 0.0, 0.0
-    ours, theirs = array.reshape(-1), original.reshape(-1)
-    for start in range(0, ours.size, CHUNK):
-        found, wanted = (part[start : start + CHUNK].astype(np.float64) for part in (ours, theirs))
+    for ours, theirs in zip(parts(values, CHUNK), parts(original, CHUNK), strict=True):
+        found, wanted = ours.astype(np.float64), theirs.astype(np.float64)
         same = (found == wanted) | (np.isnan(found) & np.isnan(wanted))
         with np.errstate(invalid="ignore", over="ignore"):
             error = np.abs(found - wanted)
@@ -73,20 +83,19 @@ def difference(array: Array, original: Array) -> Difference:
     return Difference(signal, noise, worst)
 
 
-def statistics(array: Array) -> Statistics:
-    """The statistics of an array of numbers, of any dtype. Temporaries are of `CHUNK` elements."""
-    flat = array.reshape(-1)
-    return _of_histogram(flat) if flat.dtype.itemsize <= 2 else _of_moments(flat)
+def statistics_of(values: Flow) -> Statistics:
+    """The statistics of numbers of any dtype. Temporaries are of `CHUNK` elements."""
+    return _of_histogram(values) if values.dtype.itemsize <= 2 else _of_moments(values)
 
 
-def _of_histogram(flat: Array) -> Statistics:
+def _of_histogram(flow: Flow) -> Statistics:
     """Counts each of the at most 65,536 values that there can be; the rest follows from the counts."""
-    bits = np.dtype(f"u{flat.dtype.itemsize}")
+    bits = np.dtype(f"u{flow.dtype.itemsize}")
     counts = np.zeros(1 << (8 * bits.itemsize), np.int64)
-    for start in range(0, flat.size, CHUNK):
-        counts += np.bincount(flat[start : start + CHUNK].view(bits), minlength=counts.size)
+    for part in parts(flow, CHUNK):
+        counts += np.bincount(part.view(bits), minlength=counts.size)
     present = np.flatnonzero(counts)
-    values, weights = present.astype(bits).view(flat.dtype).astype(np.float64), counts[present]
+    values, weights = present.astype(bits).view(flow.dtype).astype(np.float64), counts[present]
     finite = np.isfinite(values)
     known, share = values[finite], weights[finite]
     total = int(share.sum())
@@ -96,22 +105,21 @@ def _of_histogram(flat: Array) -> Statistics:
         maximum=float(known.max()) if total else None,
         mean=mean,
         std=None if mean is None else math.sqrt(float((known - mean) ** 2 @ share) / total),
-        sparsity=int(weights[values == 0].sum()) / flat.size if flat.size else 0.0,
+        sparsity=int(weights[values == 0].sum()) / flow.size if flow.size else 0.0,
         unique=int(np.unique(known).size),
-        nonfinite=flat.size - total,
+        nonfinite=flow.size - total,
     )
 
 
-def _of_moments(flat: Array) -> Statistics:
+def _of_moments(flow: Flow) -> Statistics:
     """Mean and squared deviation, chunk by chunk.
 
     Updating Formulae and a Pairwise Algorithm for Computing Sample Variances, Chan et al., 1979.
     """
     count, mean, squared, zeros = 0, 0.0, 0.0, 0
     low, high = math.inf, -math.inf
-    distinct: Array | None = np.empty(0, flat.dtype)
-    for start in range(0, flat.size, CHUNK):
-        part = flat[start : start + CHUNK]
+    distinct: Array | None = np.empty(0, flow.dtype)
+    for part in parts(flow, CHUNK):
         zeros += part.size - int(np.count_nonzero(part))
         part = part[np.isfinite(part)]
         if not part.size:
@@ -128,9 +136,9 @@ def _of_moments(flat: Array) -> Statistics:
         maximum=high if count else None,
         mean=mean if count else None,
         std=math.sqrt(squared / count) if count else None,
-        sparsity=zeros / flat.size if flat.size else 0.0,
+        sparsity=zeros / flow.size if flow.size else 0.0,
         unique=None if distinct is None else distinct.size,
-        nonfinite=flat.size - count,
+        nonfinite=flow.size - count,
     )
 
 

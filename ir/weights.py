@@ -16,13 +16,14 @@ from typing import Final
 import numpy as np
 
 from ir.const import Const
-from ir.constexprs import chain, evaluate, is_constexpr
+from ir.constexprs import chain, evaluate, expanded_steps, is_constexpr, steps
 from ir.core import Block, Op, Program, Use, Value
 from ir.diagnostics import MutationError
+from ir.flows import Flow, of_tensor
 from ir.opset import OPSETS
 from ir.schemes import groups_of, scheme_of, stored_tensors
 from ir.specs import spec_of
-from ir.statistics import Statistics, statistics
+from ir.statistics import Statistics, statistics_of
 from ir.substitute import by_consts
 from ir.tensors import Array, ArrayTensor, Tensor
 from ir.types import STRING, DType, TensorType
@@ -137,9 +138,17 @@ class Weight:
         """The elements of the dense value, read-only. Raises as `tensor` does."""
         return self.tensor().numpy()
 
+    def flow(self) -> Flow:
+        """The elements of the dense value a piece at a time, decompressed as they are asked for. Raises as `tensor` does."""
+        op = self.op
+        if op is None or not is_constexpr(op.op_type):
+            return of_tensor(self.tensor())
+        assert isinstance(self._source, Value)
+        return expanded_steps(steps(op))[self._source.index].flow
+
     def statistics(self) -> Statistics:
-        """Extremes, mean, sparsity and more of the dense value; reads all of it. Raises as `tensor` does."""
-        return statistics(self.numpy())
+        """Extremes, mean, sparsity and more of the dense value; reads all of it, piece by piece. Raises as `tensor` does."""
+        return statistics_of(self.flow())
 
     def set(self, value: Array | Tensor) -> None:
         """Gives the weight another value, which is stored as it is, dense, under the same name. An array is copied.

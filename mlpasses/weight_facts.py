@@ -3,8 +3,7 @@
     for row in weight_rows(program, original=load("Encoder.mlpackage")):
         print(row["name"], row["scheme"], row["against"])
 
-Weights are looked at one after the other. A compressed one is dense in memory while it is, and so is its original; beside that, temporaries
-are small.
+Weights are looked at one after the other, and each a piece at a time: a compressed one is never dense in memory, nor is its original.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from attrs import asdict
 
 from ir.core import Op, Program
 from ir.diagnostics import EvaluationError
-from ir.statistics import difference, statistics
-from ir.tensors import Array
+from ir.flows import Flow
+from ir.statistics import difference_of, statistics_of
 from ir.weights import Weight
 from mlpasses.quantities import shape_text
 from mlpasses.report import finite
@@ -38,13 +37,13 @@ def weight_rows(
     for weight in filter(keep, program.weights()):
         row = _stored(weight)
         if numbers or originals is not None:
-            dense = _dense(weight)
-            if isinstance(dense, str):
-                row["unread"] = dense
+            elements = _elements(weight)
+            if isinstance(elements, str):
+                row["unread"] = elements
             if numbers:
-                row["statistics"] = None if isinstance(dense, str) else asdict(statistics(dense))
+                row["statistics"] = None if isinstance(elements, str) else asdict(statistics_of(elements))
             if originals is not None:
-                row["against"] = _against(weight, dense, originals.get(_place(weight)))
+                row["against"] = _against(weight, elements, originals.get(_place(weight)))
         yield row
 
 
@@ -75,23 +74,23 @@ def _stored(weight: Weight) -> dict[str, Any]:
     }
 
 
-def _dense(weight: Weight) -> Array | str:
+def _elements(weight: Weight) -> Flow | str:
     """The numbers, or why they cannot be known."""
     try:
-        return weight.numpy()
+        return weight.flow()
     except EvaluationError as error:
         return str(error)
 
 
-def _against(weight: Weight, dense: Array | str, original: Weight | None) -> dict[str, Any]:
+def _against(weight: Weight, elements: Flow | str, original: Weight | None) -> dict[str, Any]:
     if original is None:
         return {"unmatched": f"the original has no weight of this name in {weight.where}"}
     if original.shape != weight.shape:
         return {"unmatched": f"the original is {shape_text(original.shape)}"}
-    if isinstance(dense, str):
-        return {"unmatched": dense}
-    theirs = _dense(original)
+    if isinstance(elements, str):
+        return {"unmatched": elements}
+    theirs = _elements(original)
     if isinstance(theirs, str):
         return {"unmatched": f"the original cannot be read: {theirs}"}
-    found = difference(dense, theirs)
+    found = difference_of(elements, theirs)
     return {"sqnr": finite(found.sqnr), "max_error": finite(found.worst)}
