@@ -34,6 +34,10 @@ ALONE_UP_TO: Final = 1 << 20
 interpreter lock. 111 small weights take 0.28 s to palettize on one thread, 0.37 s on two."""
 
 
+LARGE: Final = 16 << 20
+"""Bytes of the largest temporaries; with twice as many free, memory goes back to the system."""
+
+
 @frozen
 class Part:
     """One tensor of a result: its type and shape."""
@@ -211,6 +215,7 @@ def run_jobs(title: str, jobs: Sequence[Job], cx: Context) -> list[Done | Declin
 
 
 def _run(task: _Task | _SentTask) -> Outcome:
+    _keep_freed_memory()
     try:
         return task.run()
     except NotFiniteError as error:
@@ -218,6 +223,15 @@ def _run(task: _Task | _SentTask) -> Outcome:
     except Exception as error:
         error.add_note(f"at the weight {task.name}")
         raise
+
+
+def _keep_freed_memory() -> None:
+    """Has glibc hand freed memory out again, which gives it back to the system where blocks, or what is free, are of more than 128 KiB.
+
+    What it takes for large it learns from the largest block that was freed. Work on pieces frees none, and would have the system clear
+    fresh pages for every temporary: that takes longer than to sort it.
+    """
+    np.empty(LARGE, np.uint8)
 
 
 def _done(task: _Task, outcome: Outcome) -> Done | Declined:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from attrs import evolve, frozen
 
-from ir.expansion import cast, spread
-from ir.flows import Flow, gathered, of_array, of_tensor, ones_of
+from ir.expansion import cast, shift_scaled, spread
+from ir.flows import Computed, Flow, Room, Stored, gathered, of_array, of_tensor, ones_of, parts
 from ir.packing import packed_size
 from ir.tensors import AbstractTensor, ArrayTensor, Tensor
 from ir.types import INT8, UINT1, UINT8, UINT_BY_BITS, DType
@@ -19,16 +20,25 @@ from mlpasses.compress.bands import Band, bands, taken
 from mlpasses.compress.jobs import OVERFLOWING, Declined, EngineName, Finished, Outcome, Part, Writer
 from mlpasses.compress.kept import Kept, of_vectors, share_used
 from mlpasses.compress.losses import loss_if_finite
-from mlpasses.compress.palettize_job import Engines, codebook_of, effort_of, engines_named, most_distinct, nowhere, tables_of, too_many
+from mlpasses.compress.palettize_job import (
+    Engines,
+    codebook_of,
+    effort_of,
+    engines_named,
+    most_distinct,
+    tables_of,
+    too_many,
+    viewed,
+)
 from mlpasses.compress.palettize_layout import Layout
 from mlpasses.config.palettize import Palettize
-from mlpasses.forms.canonical import repeated_array
 from mlpasses.forms.decoding import dense_flow, stored_flow
 from mlpasses.forms.form import Floats, Form, Indexed, Scaled
 from mlpasses.numerics import palette
 from mlpasses.numerics.affine import Array, Emit
 from mlpasses.numerics.bitstream import Packer
 from mlpasses.numerics.distinct import Distinct
+from mlpasses.numerics.pieces import Readable
 
 
 @frozen(eq=False)
@@ -98,7 +108,7 @@ class PalettizeCodesJob:
             return dense_flow(self.stored)
         assert isinstance(values, Scaled)  # indices are not palettized again
         integers: Flow = of_tensor(values.data)
-        return cast(integers if mask is None else spread(integers, of_tensor(mask)), np.float16)
+        return _halves(integers if mask is None else spread(integers, of_tensor(mask)))
 
     def _width(self, engines: Engines) -> int | Declined:
         widths = self.layout.widths
@@ -109,51 +119,51 @@ class PalettizeCodesJob:
             most = max(most, most_distinct(values, self._layout_of(band, self.layout), engines))
         return next((each for each in widths if most <= 1 << each), None) or Declined(too_many(most, 1 << widths[-1]))
 
+    def _importance(self) -> Flow | None:
+        """How much the squared error of each element counts: as the square of its scale, where there are several; none where the mask is 0.
+        None where all count alike."""
+        values, mask = self.stored.values, self.stored.mask
+        counted = None if mask is None else of_tensor(mask)
+        if isinstance(values, Scaled) and math.prod(values.scale.shape) != 1:
+            squares = np.square(values.scale.numpy().astype(np.float32))
+            return shift_scaled(_ones(self.shape) if counted is None else counted, squares)
+        if counted is None or (isinstance(values, Floats) and self.layout.vector == 1):
+            return None
+        return cast(counted, np.float32)
+
     def _entries(self, layout: Layout, engines: Engines, emit: Emit) -> Array:
-        """The tables; the index of every element or vector is emitted. Errors of integers count by the squares of their scales."""
-        read = None if self.stored.mask is None else of_tensor(self.stored.mask).reader()
-        cut = self._cut(engines)
+        """The tables; the index of every element or vector is emitted."""
+        cut, importance = self._cut(engines), self._importance()
+        weights = repeat(None) if importance is None else (each for _, each in taken(importance, cut))
         found = [
-            self._entries_of(band, values, None if read is None else read(values.size).reshape(values.shape), layout, engines, emit)
-            for band, values in taken(self._values(), cut)
+            self._entries_of(band, values, weight, layout, engines, emit)
+            for (band, values), weight in zip(taken(self._values(), cut), weights, strict=False)
         ]
         return found[0] if len(found) == 1 else np.concatenate(found, axis=cut[0].axis)
 
-    def _entries_of(self, band: Band, values: Array, flags: Array | None, layout: Layout, engines: Engines, emit: Emit) -> Array:
+    def _entries_of(
+        self, band: Band, values: Readable, importance: Readable | None, layout: Layout, engines: Engines, emit: Emit
+    ) -> Array:
         def emit_here(position: int, codes: npt.NDArray[Any]) -> None:
             emit(band.first + position, codes)
 
-        stored, importance, choose = self.stored.values, None, codebook_of(self.config)
-        if isinstance(stored, Scaled):
-            importance = self._squares(band, stored.scale)
-        if flags is not None and (layout.vector > 1 or isinstance(stored, Scaled)):
-            importance = flags.astype(np.float32) if importance is None else importance * flags
-        elif flags is not None:
+        stored, choose = self.stored.values, codebook_of(self.config)
+        if self.stored.mask is not None and importance is None:
             choose = _OfNonzeros(choose)  # as good, and sooner: 0 is what the mask leaves out
         here, again = self._layout_of(band, layout), isinstance(stored, Scaled) and layout.vector == 1
-        found = tables_of(values, here, self.config, engines, nowhere if again else emit_here, choose, importance).entries
+        found = tables_of(values, here, self.config, engines, None if again else emit_here, choose, importance).entries
         if not isinstance(stored, Scaled):
             return found
         found = np.rint(found.astype(np.float32))
         if again:
             view = here.view(values.shape)
-            nearest, _ = palette.assign_view(
-                values.reshape(view), found.reshape(view[1], -1).astype(np.float16), engines.scalars, emit_here
-            )
+            entries = found.reshape(view[1], -1).astype(np.float16)
+            nearest, _ = palette.assign_view(viewed(values, view), entries, engines.scalars, emit_here)
             found = nearest.entries.reshape(found.shape)
         return found.astype(entry_type(stored.data.dtype).numpy)
 
     def _layout_of(self, band: Band, layout: Layout) -> Layout:
         return layout if band.alone else evolve(layout, groups=band.counts)
-
-    def _squares(self, band: Band, scale: Tensor) -> Array | None:
-        """How much the squared error of an element counts, which its scale multiplies; None where all have one."""
-        blocks = np.square(scale.numpy().astype(np.float32))
-        if blocks.size == 1:
-            return None
-        rows = np.arange(band.start, band.start + band.shape[band.axis])
-        here = blocks.take(rows * blocks.shape[band.axis] // self.shape[band.axis], axis=band.axis)
-        return repeated_array(here, band.shape)
 
 
 @frozen
@@ -164,6 +174,22 @@ class _OfNonzeros:
 
     def __call__(self, distinct: Distinct, places: int, engine: palette.Engine) -> npt.NDArray[np.float64]:
         return self.inner(distinct.without_zeros(), places, engine)
+
+
+def _halves(integers: Flow) -> Flow:
+    """Integers of 8 bits at most as fp16 numbers, looked up: NumPy converts them in seven times the time."""
+    numbers = np.arange(256, dtype=np.uint8).view(integers.dtype).astype(np.float16)
+
+    def pieces(room: Room) -> Iterator[Array]:
+        for part in parts(integers):
+            yield numbers.take(part.view(np.uint8), out=room(part.size), mode="clip")
+
+    return Computed(integers.shape, numbers.dtype, pieces, 1 + integers.stages)
+
+
+def _ones(shape: tuple[int, ...]) -> Stored:
+    """As many ones, which take no memory."""
+    return Stored(shape, np.broadcast_to(np.uint8(1), math.prod(shape)))
 
 
 def entry_type(data: DType) -> DType:

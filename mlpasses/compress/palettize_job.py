@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from mlpasses.numerics.affine import Array, Emit, Loss, NotFiniteError, View, ch
 from mlpasses.numerics.bitstream import Pack, Packer
 from mlpasses.numerics.distinct import distinct_counts
 from mlpasses.numerics.loss import Between
+from mlpasses.numerics.pieces import Readable
 
 SECONDS_PER_BYTE: Final = 10e-9
 """In NumPy, for tables of the whole weight."""
@@ -142,15 +143,16 @@ def effort_of(nbytes: int, layout: Layout) -> float:
 
 
 def tables_of(
-    weight: Array,
+    weight: Readable,
     layout: Layout,
     config: Palettize,
     engines: Engines,
-    emit: Emit,
+    emit: Emit | None,
     choose: palette.Codebook,
-    importance: Array | None = None,
+    importance: Readable | None = None,
 ) -> Tables:
-    """Chooses tables of one width for a weight, and emits the index of each element, or vector. `choose` chooses the entries of scalars.
+    """Chooses tables of one width for a weight, and emits the index of each element, or vector, unless only tables are asked
+    for. `choose` chooses the entries of scalars.
 
     Raises:
         NotFiniteError: the weight holds NaN or infinite values.
@@ -161,15 +163,15 @@ def tables_of(
     if layout.vector > 1:
         view = channel_view(weight.shape, layout.axis)
         vectors, loss = vector_kmeans.palettize_vectors(
-            weight.reshape(view), layout.vector, 1 << width, engines.vectors, emit,
-            groups=math.prod(layout.groups), importance=_viewed(importance, view), seed=config.seed,
+            weight[...].reshape(view), layout.vector, 1 << width, engines.vectors, _nowhere if emit is None else emit,
+            groups=math.prod(layout.groups), importance=None if importance is None else importance[...].reshape(view), seed=config.seed,
         )  # fmt: skip
         if config.mode == "unique" and loss.noise:
             raise palette.TooManyValuesError((1 << width) + 1, 1 << width)
         return Tables(vectors.entries.reshape(shape), float(vectors.used.mean()) / (1 << width), loss)
     view = layout.view(weight.shape)
-    spread = _viewed(importance, view)
-    found, loss = palette.palettize_view(weight.reshape(view), width, choose, engines.scalars, emit, spread)
+    spread = None if importance is None else viewed(importance, view)
+    found, loss = palette.palettize_view(viewed(weight, view), width, choose, engines.scalars, emit, spread)
     return Tables(found.entries.reshape(shape), float(found.used.mean()) / (1 << width), loss)
 
 
@@ -180,17 +182,18 @@ def codebook_of(config: Palettize) -> palette.Codebook:
     return {"kmeans": palette.kmeans, "uniform": palette.uniform, "unique": palette.unique}[config.mode]
 
 
-def most_distinct(weight: Array, layout: Layout, engines: Engines) -> int:
+def most_distinct(weight: Readable, layout: Layout, engines: Engines) -> int:
     """The most distinct values, or vectors, that a group of a weight has; more than 256 are as good as 257.
 
     Raises:
         NotFiniteError: the weight holds NaN or infinite values.
     """
     if layout.vector == 1:
-        return int(distinct_counts(weight.reshape(layout.view(weight.shape)), engines.scalars.collector).max(initial=0))
-    if not np.isfinite(weight).all():
+        return int(distinct_counts(viewed(weight, layout.view(weight.shape)), engines.scalars.collector).max(initial=0))
+    whole = weight[...]
+    if not np.isfinite(whole).all():
         raise NotFiniteError
-    moved = np.moveaxis(weight, layout.axis, -1)
+    moved = np.moveaxis(whole, layout.axis, -1)
     groups = math.prod(layout.groups)
     most = 0
     for part in np.split(moved, groups, axis=-1):
@@ -205,7 +208,7 @@ def folded_tables(weight: Array, layout: Layout, config: Palettize, engines: Eng
     Raises as `tables_of`.
     """
     divided, scale = _divided(weight, layout.axis)
-    base = tables_of(divided, layout, config, engines, nowhere, codebook_of(config), _squares(scale, weight.shape))
+    base = tables_of(divided, layout, config, engines, None, codebook_of(config), _squares(scale, weight.shape))
     lut = repeated_array(base.entries[..., 0], (*layout.channels, base.entries.shape[-2]))
     products = (lut.astype(np.float32) * scale.astype(np.float32)[..., None]).astype(weight.dtype)
     view = channel_view(weight.shape, layout.axis)
@@ -253,8 +256,9 @@ def _squares(scale: Array, shape: tuple[int, ...]) -> Array:
     return np.broadcast_to(np.square(relative), shape)
 
 
-def _viewed(importance: Array | None, view: View) -> Array | None:
-    return None if importance is None else importance.reshape(view)
+def viewed(weight: Readable, view: View) -> Readable:
+    """A weight as `[outer, groups, inner]`; as an array where there are several groups, which are read one by one."""
+    return cast(Readable, (weight if view[1] == 1 else weight[...]).reshape(view))
 
 
 def too_many(count: int, places: int) -> str:
@@ -262,5 +266,5 @@ def too_many(count: int, places: int) -> str:
     return f"it has {'more than 256' if count > 256 else count} distinct values in a group, and a table has {places} places"
 
 
-def nowhere(position: int, codes: npt.NDArray[Any]) -> None:
+def _nowhere(position: int, codes: npt.NDArray[Any]) -> None:
     """Emits nothing."""

@@ -8,15 +8,19 @@ from collections.abc import Mapping
 import numpy as np
 from attrs import frozen
 
+from ir.flows import SLAB, of_tensor
 from ir.packing import pack_tensor, packed_size
+from ir.slabs import places_of
 from ir.types import UINT1
+from mlpasses.compress.bands import readable
 from mlpasses.compress.jobs import Declined, EngineName, Finished, Outcome, Part, Writer
-from mlpasses.compress.kept import of_vectors, share_used, taken
+from mlpasses.compress.kept import of_vectors, share_used
 from mlpasses.compress.prune_job import SECONDS_PER_BYTE, chosen_cut, engine_named
 from mlpasses.config.prune import PruneConfig, Threshold
-from mlpasses.forms.decoding import decoded
+from mlpasses.forms.decoding import dense_flow
 from mlpasses.forms.form import Floats, Form, Indexed, codes_of, with_codes
 from mlpasses.numerics.affine import Array, Loss, View
+from mlpasses.numerics.bitstream import Packer, pack
 
 
 @frozen(eq=False)
@@ -39,46 +43,75 @@ class PruneCodesJob:
         return {"mask": packed_size(math.prod(mask_shape(self.stored, self.shape)), 1), "codes": codes_of(self.stored).nbytes}
 
     def run(self, engine: EngineName, out: Writer) -> Outcome:
-        weight = decoded(self.stored).reshape(self.view)
-        kernels = engine_named(engine)
+        weight, kernels = readable(dense_flow(self.stored), self.view), engine_named(engine)
         cut = chosen_cut(weight, self.config, kernels)
-        flags, loss = np.empty(weight.size, np.uint8), Loss()
-        at = 0
-        for values, keep in cut.pieces(weight, kernels):
-            flags[at : at + keep.size] = keep
-            at += keep.size
-            loss += kernels.loss(values, keep)
-        flags = self._of_codes(flags)
-        sparsity = 1 - float(np.count_nonzero(flags)) / flags.size
+        values, made, loss = self.stored.values, _Pruned(self.stored, out), Loss()
+        of_elements: list[Array] | None = [] if isinstance(values, Indexed) and values.vector_axis is not None else None
+        for piece, keep in cut.pieces(weight, kernels):
+            loss += kernels.loss(piece, keep)
+            if of_elements is None:
+                made.take(keep)
+            else:
+                of_elements.append(keep)
+        if of_elements is not None:
+            assert isinstance(values, Indexed)  # as it has vectors
+            assert values.vector_axis is not None
+            flags = of_vectors(np.concatenate(of_elements), self.shape, values.vector_axis, values.tables[-1])
+            made.take(flags.reshape(-1))
+        made.finish()
+        tensor, sparsity, kept = codes_of(self.stored), 1 - made.kept / made.count, made.kept
         if isinstance(self.config, Threshold) and sparsity < self.config.minimum_sparsity:
             return Declined(f"{sparsity:.1%} of it would be zero, less than minimum_sparsity={self.config.minimum_sparsity}")
-        tensor, codes = codes_of(self.stored), self._kept(flags)
-        if not codes.size:  # as in `PruneJob`, one zero is stored, if there is a code for it
+        if not kept:  # as in `PruneJob`, one zero is stored, if there is a code for it
             zero = _code_of_zero(self.stored)
             if zero is None:
                 return Declined("all of it would be zero, and an index is of some entry: put PruneWeights before what makes its codes")
-            flags[0], codes = 1, zero
+            kept = 1
+            out.write("mask", 0, np.ones(1, np.uint8))
+            out.write("codes", 0, pack_tensor(zero, tensor.dtype))
         old = 0 if self.stored.mask is None else self.stored.mask.nbytes
-        if packed_size(flags.size, 1) + packed_size(codes.size, tensor.dtype.bits) >= tensor.nbytes + old:
+        if packed_size(made.count, 1) + packed_size(kept, tensor.dtype.bits) >= tensor.nbytes + old:
             return Declined(f"it would not become smaller: {sparsity:.1%} of it would be zero, and a mask takes a bit an element")
-        out.write("mask", 0, np.packbits(flags, bitorder="little"))
-        out.write("codes", 0, pack_tensor(codes, tensor.dtype))
-        parts = {"mask": Part(UINT1, mask_shape(self.stored, self.shape)), "codes": Part(tensor.dtype, codes.shape)}
+        parts = {"mask": Part(UINT1, mask_shape(self.stored, self.shape)), "codes": Part(tensor.dtype, (kept,))}
         tensors = out.tensors(parts)
         return Finished(parts, loss, lut_used=share_used(with_codes(self.stored, tensors["codes"], tensors["mask"])))
 
-    def _of_codes(self, flags: Array) -> Array:
-        """The flags of codes, of those of elements."""
-        values = self.stored.values
-        if isinstance(values, Indexed) and values.vector_axis is not None:
-            flags = of_vectors(flags, self.shape, values.vector_axis, values.tables[-1])
-        if self.stored.mask is not None:
-            flags = flags.reshape(-1) & self.stored.mask.numpy().reshape(-1)
-        return flags.reshape(-1)
 
-    def _kept(self, flags: Array) -> Array:
-        mask = self.stored.mask
-        return taken(codes_of(self.stored).numpy(), flags if mask is None else taken(flags, mask.numpy()))
+class _Pruned:
+    """The mask of a weight, and the codes that it keeps, written as the flags of its codes come, in order."""
+
+    def __init__(self, form: Form, out: Writer) -> None:
+        tensor = codes_of(form)
+        self._codes = of_tensor(tensor).reader()
+        self._mask = None if form.mask is None else of_tensor(form.mask).reader()
+        self._flags = Packer(1, pack, out.emit("mask"))
+        self._packer = Packer(tensor.dtype.bits, pack, out.emit("codes")) if tensor.dtype.is_subbyte else None
+        self._emit = out.emit("codes", tensor.dtype.bits // 8) if self._packer is None else self._packer
+        self.count = 0
+        """How many flags came."""
+        self.kept = 0
+        """How many codes are kept."""
+
+    def take(self, flags: Array) -> None:
+        for start in range(0, flags.size, SLAB):
+            part = flags[start : start + SLAB]
+            before = None if self._mask is None else self._mask(part.size)
+            if before is None:
+                kept = self._codes(part.size).take(places_of(part))
+            else:
+                stored = places_of(before)
+                kept = self._codes(stored.size).take(places_of(part.take(stored)))
+                part = part & before
+            self._flags(self.count, part)
+            self._emit(self.kept, kept)
+            self.count += part.size
+            self.kept += kept.size
+
+    def finish(self) -> None:
+        """To be called once, after the last flags."""
+        self._flags.finish()
+        if self._packer is not None:
+            self._packer.finish()
 
 
 def _code_of_zero(form: Form) -> Array | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import cast
+
 import numpy as np
 from attrs import frozen
 
@@ -11,9 +14,9 @@ from mlpasses.compress.bands import bands, taken
 from mlpasses.compress.jobs import EngineName, Finished, Outcome, Part, Writer
 from mlpasses.compress.kept import Kept
 from mlpasses.compress.quantize_job import QuantizeFormJob, effort_of, engine_named, scale_parts
-from mlpasses.forms.decoding import dense_flow
+from mlpasses.forms.decoding import dense_flow, stored_flow
 from mlpasses.forms.form import codes_of
-from mlpasses.numerics.affine import Affine, Loss
+from mlpasses.numerics.affine import Affine, Emit, Loss
 from mlpasses.numerics.bitstream import Packer
 from mlpasses.numerics.blocks import quantize_blocks
 from mlpasses.numerics.scale_search import ScaleSearch
@@ -35,16 +38,21 @@ class QuantizeKeptJob(QuantizeFormJob):
         kernels, packing = engine_named(engine)
         integers, mask = self.config.integers, self.stored.mask
         assert mask is not None  # or it would be no sparse weight
-        packer = Packer(integers.bits, packing, out.emit("data"))
-        keep = Kept(of_tensor(mask), packer)
-        # Zeros are in every range, and exact with every scale and zero point, so that what is chosen is for the elements that are kept.
         search = ScaleSearch() if self.config.scales == "searched" else None
+        packer = Packer(integers.bits, packing, out.emit("data"))
+        counts, emit = self.counts, cast(Emit, packer)
+        # Zeros are in every range, and exact with every scale and zero point, so that what is chosen is for the elements that are kept;
+        # of one block nothing else has to be looked at (a search would add the same terms in another order).
+        if math.prod(self.counts) == 1 and search is None:
+            weight, counts = stored_flow(self.stored), (1,)
+        else:
+            weight, emit = dense_flow(self.stored), Kept(of_tensor(mask), packer)
         found, loss = [], Loss()
-        for band, weight in taken(dense_flow(self.stored), list(bands(mask.shape, self.counts, kernels.chunk))):
-            affine, lost = quantize_blocks(weight, band.counts, self.config.levels, kernels, keep, search)
+        for band, values in taken(weight, list(bands(weight.shape, counts, kernels.chunk))):
+            affine, lost = quantize_blocks(values, band.counts, self.config.levels, kernels, emit, search)
             found.append(affine)
             loss += lost
         packer.finish()
         whole = Affine(np.concatenate([each.scale for each in found]), np.concatenate([each.zero_point for each in found]))
-        parts = {"data": Part(integers, (keep.count,)), **scale_parts(whole, self.counts, integers, self.stored.dtype, out)}
+        parts = {"data": Part(integers, self.floats.static_shape), **scale_parts(whole, self.counts, integers, self.stored.dtype, out)}
         return Finished(parts, loss)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from attrs import frozen
 
 from mlpasses.numerics.affine import Affine, Array, Emit, Engine, Grid, Loss, whole, zero_points
+from mlpasses.numerics.pieces import Readable
 from mlpasses.numerics.scale_search import ScaleSearch, search_scales
 
 
@@ -105,7 +106,7 @@ class Layout:
 
 
 def quantize_blocks(
-    weight: Array,
+    weight: Readable,
     counts: tuple[int, ...],
     levels: Grid,
     engine: Engine,
@@ -113,7 +114,7 @@ def quantize_blocks(
     search: ScaleSearch | None = None,
     importance: Array | None = None,
 ) -> tuple[Affine, Loss]:
-    """Quantizes a weight of any rank, in C order, which may be a mapped file, a piece at a time.
+    """Quantizes a weight of any rank, in C order, which may be a mapped file, a piece at a time; for a search for scales, an array.
 
     `counts` has the number of blocks on each axis. Scales cover the extremes of their block, or are searched for the least squared error,
     each element weighted by `importance` (not negative, and broadcast to the weight's shape), which nothing else depends on. The
@@ -129,11 +130,11 @@ def quantize_blocks(
     """
     layout = Layout.of(weight.shape, counts)
     blocks = math.prod(counts)
-    view = weight.reshape(layout.groups * layout.rows, layout.channels, layout.inner)
+    view = weight.reshape((layout.groups * layout.rows, layout.channels, layout.inner))
     if not weight.size:
         return Affine(np.ones(blocks, weight.dtype), zero_points(blocks, levels)), Loss()
     if search is not None:
-        affine = search_scales(weight, counts, levels, engine, search, importance)
+        affine = search_scales(weight[...], counts, levels, engine, search, importance)
         return affine, _Work(layout, view, whole(levels), engine, emit).write(0, layout.groups, affine)
     work = _Work(layout, view, levels, engine, emit)
     affine = Affine(np.empty(blocks, weight.dtype), zero_points(blocks, levels))
@@ -147,7 +148,7 @@ class _Work:
     """A weight as `[rows, channels, inner]`, and what is done with it."""
 
     layout: Layout
-    view: Array
+    view: Readable
     levels: Grid
     engine: Engine
     emit: Emit
