@@ -13,8 +13,9 @@ from typing import Any, Final
 import numpy as np
 from attrs import frozen
 
-from ir.flows import SLAB, Flow, gathered
+from ir.flows import SLAB, Flow, Stored, gathered
 from ir.tensors import Array
+from mlpasses.numerics.affine import Emit
 
 ELEMENTS: Final = 1 << 20
 """About so many make a band; what is worked on at a time (`engine.chunk`) divides it."""
@@ -39,6 +40,10 @@ class Band:
     def size(self) -> int:
         return math.prod(self.shape)
 
+    def emit(self, emit: Emit) -> Emit:
+        """Who takes what is emitted of the weight, for what is of the band alone."""
+        return lambda position, codes: emit(self.first + position, codes)
+
 
 def bands(shape: Sequence[int], counts: Sequence[int], unit: int) -> Iterator[Band]:
     """Cuts a weight with so many blocks on each axis: into bands of about `ELEMENTS`, of a multiple of the blocks that are `unit` elements
@@ -47,7 +52,7 @@ def bands(shape: Sequence[int], counts: Sequence[int], unit: int) -> Iterator[Ba
     blocks = counts[axis] if shape else 1
     size = math.prod(shape) // max(blocks, 1)
     if blocks < 2 or not size:
-        yield Band(tuple(shape), tuple(counts), axis, 0, 0, alone=True)
+        yield whole_of(tuple(shape), tuple(counts))
         return
     together = max(1, unit // size)
     step = max(together, ELEMENTS // size // together * together)
@@ -117,16 +122,23 @@ class Streamed:
             self._position += step
 
 
+def whole_of(shape: tuple[int, ...], counts: tuple[int, ...]) -> Band:
+    """A weight as one band."""
+    return Band(shape, counts, next((at for at, dim in enumerate(shape) if dim > 1), 0), 0, 0, alone=True)
+
+
 def readable(values: Flow, shape: tuple[int, ...]) -> Array | Streamed:
-    """All elements in a shape: an array, or streamed where it would be large."""
-    return gathered(values).reshape(shape) if values.size <= ELEMENTS else Streamed(values, shape)
+    """All elements in a shape: an array where they lie somewhere as one, or are few; otherwise streamed."""
+    lies = isinstance(values, Stored) and values.bits is None
+    return gathered(values).reshape(shape) if lies or values.size <= ELEMENTS else Streamed(values, shape)
 
 
 def taken(values: Flow, cut: Sequence[Band]) -> Iterator[tuple[Band, Array | Streamed]]:
     """The elements of each of consecutive bands, in its shape: an array, which the next overwrites; streamed where one is too large."""
     first = cut[0]
-    if len(cut) == 1 and first.counts[first.axis] == 1:
-        yield first, readable(values, first.shape)
+    if len(cut) == 1:
+        streams = first.counts[first.axis] == 1
+        yield first, readable(values, first.shape) if streams else gathered(values).reshape(first.shape)
         return
     read = values.reader()
     for band in cut:

@@ -1,22 +1,20 @@
-"""fp32 weights that are stored in fp16: rounded first, and compressed then."""
+"""fp32 weights that are stored in fp16: rounded first, piece by piece, and compressed then."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ir.flows import of_tensor
+from ir.flows import Computed, Flow, Room, of_tensor, parts
 from ir.tensors import Tensor
-from mlpasses.compress.losses import loss_between
+from mlpasses.compress.losses import is_finite, loss_between
 from mlpasses.forms.decoding import dense_flow
 from mlpasses.forms.form import Form
 from mlpasses.numerics.affine import Array, Loss, NotFiniteError
 from mlpasses.numerics.loss import Between
-
-CHUNK = 1 << 20
-"""Elements worked on at a time."""
 
 
 class NoRoomError(NotFiniteError):
@@ -26,22 +24,25 @@ class NoRoomError(NotFiniteError):
         ValueError.__init__(self, f"it holds NaN or infinite values, or such as {dtype.name} has no room for")
 
 
-def rounded(weight: Array, dtype: npt.DTypeLike) -> Array:
-    """A weight in a float type, as it is where it has that type.
+def rounded(weight: Tensor, dtype: npt.DTypeLike) -> Flow:
+    """A weight in a float type: as it is stored where it has that type, and otherwise rounded as it is read.
 
-    Raises:
-        NotFiniteError: a value is beyond the type's range, or was not finite before.
+    Who reads it gets a `NotFiniteError` where a value is beyond the type's range, or was not finite before.
     """
-    if weight.dtype == dtype:
-        return weight
-    result = np.empty(weight.shape, dtype)
-    source, target = weight.reshape(-1), result.reshape(-1)
-    for start in range(0, source.size, CHUNK):
-        with np.errstate(over="ignore"):
-            target[start : start + CHUNK] = source[start : start + CHUNK]
-        if not np.isfinite(target[start : start + CHUNK]).all():
-            raise NoRoomError(np.dtype(dtype))
-    return result
+    source, target = of_tensor(weight), np.dtype(dtype)
+    if source.dtype == target:
+        return source
+
+    def pieces(room: Room) -> Iterator[Array]:
+        for part in parts(source):
+            out = room(part.size)
+            with np.errstate(over="ignore"):
+                out[:] = part
+            if not is_finite(out):
+                raise NoRoomError(target)
+            yield out
+
+    return Computed(source.shape, target, pieces, 1 + source.stages)
 
 
 def loss_of(weight: Tensor, form: Form, measured: Loss, measure: Between) -> Loss:

@@ -6,8 +6,10 @@ and answers with their types and shapes, so what comes back pickles small as wel
 
 from __future__ import annotations
 
+import ctypes
 import pickle
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -34,6 +36,9 @@ ALONE_UP_TO: Final = 1 << 20
 interpreter lock. 111 small weights take 0.28 s to palettize on one thread, 0.37 s on two."""
 
 
+TRIM_THRESHOLD: Final = -1
+MMAP_THRESHOLD: Final = -3
+"""As malloc.h has them."""
 LARGE: Final = 16 << 20
 """Bytes of the largest temporaries; with twice as many free, memory goes back to the system."""
 
@@ -225,13 +230,17 @@ def _run(task: _Task | _SentTask) -> Outcome:
         raise
 
 
+@cache
 def _keep_freed_memory() -> None:
-    """Has glibc hand freed memory out again, which gives it back to the system where blocks, or what is free, are of more than 128 KiB.
+    """Has glibc hand out again what was freed, rather than give it back to the system as soon as a block or what is free is beyond 128 KiB.
 
-    What it takes for large it learns from the largest block that was freed. Work on pieces frees none, and would have the system clear
-    fresh pages for every temporary: that takes longer than to sort it.
+    By itself it learns that from the largest block that was freed, and work on pieces frees none: the system would clear fresh pages for
+    every temporary, in more time than to sort what is in it. Other allocators are left as they are.
     """
-    np.empty(LARGE, np.uint8)
+    tune = getattr(ctypes.CDLL(None), "mallopt", None)
+    if tune is not None:
+        tune(MMAP_THRESHOLD, LARGE)
+        tune(TRIM_THRESHOLD, 2 * LARGE)
 
 
 def _done(task: _Task, outcome: Outcome) -> Done | Declined:

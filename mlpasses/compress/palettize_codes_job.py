@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from itertools import repeat
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from attrs import evolve, frozen
 
-from ir.expansion import cast, shift_scaled, spread
-from ir.flows import Computed, Flow, Room, Stored, gathered, of_array, of_tensor, ones_of, parts
+from ir.expansion import cast, spread
+from ir.flows import Computed, Flow, Room, gathered, of_array, of_tensor, ones_of, parts
 from ir.packing import packed_size
 from ir.tensors import AbstractTensor, ArrayTensor, Tensor
 from ir.types import INT8, UINT1, UINT8, UINT_BY_BITS, DType
@@ -25,7 +24,9 @@ from mlpasses.compress.palettize_job import (
     codebook_of,
     effort_of,
     engines_named,
+    layout_of_band,
     most_distinct,
+    repeated_flow,
     tables_of,
     too_many,
     viewed,
@@ -116,7 +117,7 @@ class PalettizeCodesJob:
             return widths[0]
         most = 0
         for band, values in taken(self._values(), self._cut(engines)):
-            most = max(most, most_distinct(values, self._layout_of(band, self.layout), engines))
+            most = max(most, most_distinct(values, layout_of_band(band, self.layout), engines))
         return next((each for each in widths if most <= 1 << each), None) or Declined(too_many(most, 1 << widths[-1]))
 
     def _importance(self) -> Flow | None:
@@ -125,8 +126,7 @@ class PalettizeCodesJob:
         values, mask = self.stored.values, self.stored.mask
         counted = None if mask is None else of_tensor(mask)
         if isinstance(values, Scaled) and math.prod(values.scale.shape) != 1:
-            squares = np.square(values.scale.numpy().astype(np.float32))
-            return shift_scaled(_ones(self.shape) if counted is None else counted, squares)
+            return repeated_flow(np.square(values.scale.numpy().astype(np.float32)), self.shape, counted)
         if counted is None or (isinstance(values, Floats) and self.layout.vector == 1):
             return None
         return cast(counted, np.float32)
@@ -144,26 +144,20 @@ class PalettizeCodesJob:
     def _entries_of(
         self, band: Band, values: Readable, importance: Readable | None, layout: Layout, engines: Engines, emit: Emit
     ) -> Array:
-        def emit_here(position: int, codes: npt.NDArray[Any]) -> None:
-            emit(band.first + position, codes)
-
         stored, choose = self.stored.values, codebook_of(self.config)
         if self.stored.mask is not None and importance is None:
             choose = _OfNonzeros(choose)  # as good, and sooner: 0 is what the mask leaves out
-        here, again = self._layout_of(band, layout), isinstance(stored, Scaled) and layout.vector == 1
-        found = tables_of(values, here, self.config, engines, None if again else emit_here, choose, importance).entries
+        here, again = layout_of_band(band, layout), isinstance(stored, Scaled) and layout.vector == 1
+        found = tables_of(values, here, self.config, engines, None if again else band.emit(emit), choose, importance).entries
         if not isinstance(stored, Scaled):
             return found
         found = np.rint(found.astype(np.float32))
         if again:
             view = here.view(values.shape)
             entries = found.reshape(view[1], -1).astype(np.float16)
-            nearest, _ = palette.assign_view(viewed(values, view), entries, engines.scalars, emit_here)
+            nearest, _ = palette.assign_view(viewed(values, view), entries, engines.scalars, band.emit(emit))
             found = nearest.entries.reshape(found.shape)
         return found.astype(entry_type(stored.data.dtype).numpy)
-
-    def _layout_of(self, band: Band, layout: Layout) -> Layout:
-        return layout if band.alone else evolve(layout, groups=band.counts)
 
 
 @frozen
@@ -185,11 +179,6 @@ def _halves(integers: Flow) -> Flow:
             yield numbers.take(part.view(np.uint8), out=room(part.size), mode="clip")
 
     return Computed(integers.shape, numbers.dtype, pieces, 1 + integers.stages)
-
-
-def _ones(shape: tuple[int, ...]) -> Stored:
-    """As many ones, which take no memory."""
-    return Stored(shape, np.broadcast_to(np.uint8(1), math.prod(shape)))
 
 
 def entry_type(data: DType) -> DType:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import repeat
 from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
 from attrs import evolve, frozen
 
+from ir.flows import SLAB, Buffer, Computed, Flow, Room, Stored, of_tensor
 from ir.packing import packed_size
-from ir.tensors import ArrayTensor, Tensor
+from ir.slabs import shape_of, slabs, split_of, under
+from ir.tensors import Tensor
 from ir.types import UINT_BY_BITS
+from mlpasses.compress.bands import Band, bands, taken, whole_of
 from mlpasses.compress.halves import loss_of, rounded
 from mlpasses.compress.jobs import Declined, EngineName, Finished, Outcome, Part, Writer, measure_named
+from mlpasses.compress.losses import is_finite, loss_between
 from mlpasses.compress.palettize_layout import Layout
 from mlpasses.config.palettize import Palettize
 from mlpasses.forms.canonical import repeated_array
-from mlpasses.forms.decoding import decoded
+from mlpasses.forms.decoding import dense_flow
 from mlpasses.forms.form import Floats, Form, Indexed
 from mlpasses.numerics import bitstream, palette, vector_kmeans
 from mlpasses.numerics.affine import Array, Emit, Loss, NotFiniteError, View, channel_view
@@ -64,7 +69,7 @@ class PalettizeJob:
         }
 
     def run(self, engine: EngineName, out: Writer) -> Outcome:
-        weight = rounded(self.weight.numpy(), self.layout.stored.numpy)
+        weight = rounded(self.weight, self.layout.stored.numpy)
         engines = engines_named(engine)
         chosen = self._width(weight, engines)
         if isinstance(chosen, Declined):
@@ -81,22 +86,27 @@ class PalettizeJob:
         if scale is not None:
             parts["scale"] = out.whole("scale", dtype, scale)
         form = indexed_form(layout, out.tensors(parts))
-        return Finished(parts, loss_of(self.weight, form, found.loss, engines.measure), lut_used=found.used)
+        if scale is not None:
+            loss = loss_between(of_tensor(self.weight), dense_flow(form), engines.measure)
+        else:
+            loss = loss_of(self.weight, form, found.loss, engines.measure)
+        return Finished(parts, loss, lut_used=found.used)
 
-    def _tables(self, weight: Array, layout: Layout, engines: Engines, emit: Emit) -> tuple[Array | None, Tables]:
+    def _tables(self, weight: Flow, layout: Layout, engines: Engines, emit: Emit) -> tuple[Array | None, Tables]:
         if self.config.per_channel_scale == "none":
-            return None, tables_of(weight, layout, self.config, engines, emit, codebook_of(self.config))
+            return None, banded_tables(weight, None, layout, self.config, engines, emit)
         if self.config.per_channel_scale == "folded":
             return None, folded_tables(weight, layout, self.config, engines, emit)
-        tables, scale = chained_tables(weight, layout, self.config, engines, emit)
-        return scale, tables
+        scale = _scales(weight, layout.axis)
+        return scale, _divided_tables(weight, scale, layout, self.config, engines, emit)
 
-    def _width(self, weight: Array, engines: Engines) -> int | Declined:
+    def _width(self, weight: Flow, engines: Engines) -> int | Declined:
         """The bits of an index: the fewest that do, where there are several; or why none do."""
         widths = self.layout.widths
         if len(widths) == 1:
             return widths[0]
-        most = most_distinct(weight, self.layout, engines)
+        cut = cut_of(weight, self.layout, engines)
+        most = max(most_distinct(values, layout_of_band(band, self.layout), engines) for band, values in taken(weight, cut))
         return next((width for width in widths if most <= 1 << width), None) or Declined(too_many(most, 1 << widths[-1]))
 
 
@@ -201,59 +211,123 @@ def most_distinct(weight: Readable, layout: Layout, engines: Engines) -> int:
     return most
 
 
-def folded_tables(weight: Array, layout: Layout, config: Palettize, engines: Engines, emit: Emit) -> Tables:
+def banded_tables(
+    weight: Flow, importance: Flow | None, layout: Layout, config: Palettize, engines: Engines, emit: Emit | None
+) -> Tables:
+    """`tables_of` a flow, band by band. Raises as that."""
+    choose, cut = codebook_of(config), cut_of(weight, layout, engines)
+    weights = repeat(None) if importance is None else (each for _, each in taken(importance, cut))
+    found = [
+        tables_of(
+            values, layout_of_band(band, layout), config, engines, None if emit is None else band.emit(emit), choose, counted
+        )
+        for (band, values), counted in zip(taken(weight, cut), weights, strict=False)
+    ]  # fmt: skip
+    if len(found) == 1:
+        return found[0]
+    shares = [band.counts[band.axis] for band in cut]
+    used = sum(each.used * share for each, share in zip(found, shares, strict=True)) / sum(shares)
+    return Tables(np.concatenate([each.entries for each in found], axis=cut[0].axis), used, sum([each.loss for each in found], Loss()))
+
+
+def cut_of(weight: Flow, layout: Layout, engines: Engines) -> list[Band]:
+    """The bands of a weight whose tables are chosen together: all of it where it lies somewhere, and where there are vectors."""
+    if isinstance(weight, Stored) or layout.vector > 1:
+        return [whole_of(weight.shape, layout.groups)]
+    return list(bands(weight.shape, layout.groups, engines.scalars.collector.chunk))
+
+
+def layout_of_band(band: Band, layout: Layout) -> Layout:
+    """A layout, for a band of what it is for."""
+    return layout if band.alone else evolve(layout, groups=band.counts)
+
+
+def folded_tables(weight: Flow, layout: Layout, config: Palettize, engines: Engines, emit: Emit) -> Tables:
     """A table for each channel: that of its group, chosen for what is left when each channel is divided by its greatest magnitude, times
     that. Indices are of the nearest entries as they are stored.
 
     Raises as `tables_of`.
     """
-    divided, scale = _divided(weight, layout.axis)
-    base = tables_of(divided, layout, config, engines, None, codebook_of(config), _squares(scale, weight.shape))
+    scale = _scales(weight, layout.axis)
+    base = _divided_tables(weight, scale, layout, config, engines, None)
     lut = repeated_array(base.entries[..., 0], (*layout.channels, base.entries.shape[-2]))
     products = (lut.astype(np.float32) * scale.astype(np.float32)[..., None]).astype(weight.dtype)
-    view = channel_view(weight.shape, layout.axis)
-    found, loss = palette.assign_view(weight.reshape(view), products.reshape(view[1], -1), engines.scalars, emit)
-    return Tables(found.entries.reshape((*products.shape, 1)), float(found.used.mean()) / products.shape[-1], loss)
+    rows, places = products.reshape(-1, products.shape[-1]), products.shape[-1]
+    cut = (
+        [whole_of(weight.shape, layout.channels)]
+        if isinstance(weight, Stored)
+        else list(bands(weight.shape, layout.channels, engines.scalars.collector.chunk))
+    )
+    entries, used, loss = np.empty_like(rows), np.empty(len(rows), np.int64), Loss()
+    for band, values in taken(weight, cut):
+        view = channel_view(band.shape, layout.axis)
+        at = slice(band.start, band.start + view[1]) if not band.alone else slice(0, len(rows))
+        found, lost = palette.assign_view(viewed(values, view), rows[at], engines.scalars, band.emit(emit))
+        entries[at], used[at] = found.entries, found.used
+        loss += lost
+    return Tables(entries.reshape((*products.shape, 1)), float(used.mean()) / places, loss)
 
 
-def chained_tables(weight: Array, layout: Layout, config: Palettize, engines: Engines, emit: Emit) -> tuple[Tables, Array]:
-    """Tables for what is left when each channel is divided by its greatest magnitude, and these magnitudes: w ≈ scale[c] · lut[i].
-
-    Raises as `tables_of`.
-    """
-    divided, scale = _divided(weight, layout.axis)
-    pieces: list[Array] = []
-
-    def keep(position: int, codes: npt.NDArray[Any]) -> None:
-        pieces.append(codes.copy())
-
-    base = tables_of(divided, layout, config, engines, keep, codebook_of(config), _squares(scale, weight.shape))
-    codes = np.concatenate(pieces).reshape(layout.indices(weight.shape))
-    emit(0, codes)
-    (width,) = layout.widths
-    indices = ArrayTensor(codes, UINT_BY_BITS[width])
-    form = Form(Indexed(indices, Floats(ArrayTensor(base.entries)), layout.vector_axis), ArrayTensor(scale))
-    return evolve(base, loss=engines.measure(weight, decoded(form))), scale
+def _divided_tables(weight: Flow, scale: Array, layout: Layout, config: Palettize, engines: Engines, emit: Emit | None) -> Tables:
+    """Tables for what is left when each channel is divided by its scale, which the squared errors of its elements count by."""
+    relative = scale.astype(np.float32) / np.float32(scale.max(initial=0))
+    return banded_tables(_divided(weight, scale), repeated_flow(np.square(relative), weight.shape), layout, config, engines, emit)
 
 
-def _divided(weight: Array, axis: int) -> tuple[Array, Array]:
-    """A weight with each channel divided by its greatest magnitude, and these.
+def _scales(weight: Flow, axis: int) -> Array:
+    """The greatest magnitude of each channel.
 
     A channel of zeros has the least of the others', so that it costs least that the table may have no 0; where there are no others, 1.
+
+    Raises:
+        NotFiniteError: the weight holds NaN or infinite values.
     """
-    others = tuple(each for each in range(weight.ndim) if each != axis)
-    scale = np.abs(weight).max(axis=others, keepdims=True)
-    if not np.isfinite(scale).all():
-        raise NotFiniteError
+    scale = np.zeros([dim if at == axis else 1 for at, dim in enumerate(weight.shape)], weight.dtype)
+    others, read = tuple(at for at in range(scale.ndim) if at != axis), weight.reader()
+    for at in slabs(weight.shape, limit=SLAB):
+        shape = shape_of(at)
+        part = read(math.prod(shape)).reshape(shape)
+        if not is_finite(part):
+            raise NotFiniteError
+        here = under(scale, at)
+        np.maximum(here, np.abs(part).max(axis=others, keepdims=True), out=here)
     least = scale[scale > 0].min(initial=scale.max(initial=0)) or 1
-    scale = np.where(scale == 0, least, scale).astype(weight.dtype)
-    return (weight.astype(np.float32) / scale.astype(np.float32)).astype(weight.dtype), scale
+    return np.where(scale == 0, least, scale).astype(weight.dtype)
 
 
-def _squares(scale: Array, shape: tuple[int, ...]) -> Array:
-    """How much the squared error of an element counts, which its channel's scale multiplies when it is decoded."""
-    relative = scale.astype(np.float32) / np.float32(scale.max(initial=0))
-    return np.broadcast_to(np.square(relative), shape)
+def _divided(weight: Flow, scale: Array) -> Flow:
+    """A weight with each channel divided by its scale."""
+
+    def pieces(room: Room) -> Iterator[Array]:
+        read, work = weight.reader(), Buffer(np.float32)
+        for at in slabs(weight.shape, limit=SLAB):
+            shape = shape_of(at)
+            out = room(math.prod(shape))
+            part = work(out.size)
+            part[:] = read(out.size)
+            part.reshape(shape)[...] /= under(scale, at)
+            out[:] = part
+            yield out
+
+    return Computed(weight.shape, weight.dtype, pieces, 1 + weight.stages)
+
+
+def repeated_flow(blocks: Array, shape: tuple[int, ...], mask: Flow | None = None) -> Flow:
+    """What holds for blocks, for each element; 0 where a mask is."""
+    split = split_of(shape, {"blocks": blocks.shape})
+    narrow = blocks.reshape(split.narrow["blocks"])
+
+    def pieces(room: Room) -> Iterator[Array]:
+        read = None if mask is None else mask.reader()
+        for at in slabs(split.shape, limit=SLAB):
+            here = shape_of(at)
+            out = room(math.prod(here))
+            out.reshape(here)[...] = under(narrow, at)
+            if read is not None:
+                out *= read(out.size)
+            yield out
+
+    return Computed(shape, blocks.dtype, pieces, 1 if mask is None else 1 + mask.stages)
 
 
 def viewed(weight: Readable, view: View) -> Readable:

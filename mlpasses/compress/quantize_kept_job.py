@@ -5,20 +5,17 @@ from __future__ import annotations
 import math
 from typing import cast
 
-import numpy as np
 from attrs import frozen
 
 from ir.flows import of_tensor
 from ir.types import TensorType
-from mlpasses.compress.bands import bands, taken
 from mlpasses.compress.jobs import EngineName, Finished, Outcome, Part, Writer
 from mlpasses.compress.kept import Kept
-from mlpasses.compress.quantize_job import QuantizeFormJob, effort_of, engine_named, scale_parts
+from mlpasses.compress.quantize_job import QuantizeFormJob, effort_of, engine_named, quantize_flow, scale_parts
 from mlpasses.forms.decoding import dense_flow, stored_flow
 from mlpasses.forms.form import codes_of
-from mlpasses.numerics.affine import Affine, Emit, Loss
+from mlpasses.numerics.affine import Emit
 from mlpasses.numerics.bitstream import Packer
-from mlpasses.numerics.blocks import quantize_blocks
 from mlpasses.numerics.scale_search import ScaleSearch
 
 
@@ -47,12 +44,7 @@ class QuantizeKeptJob(QuantizeFormJob):
             weight, counts = stored_flow(self.stored), (1,)
         else:
             weight, emit = dense_flow(self.stored), Kept(of_tensor(mask), packer)
-        found, loss = [], Loss()
-        for band, values in taken(weight, list(bands(weight.shape, counts, kernels.chunk))):
-            affine, lost = quantize_blocks(values, band.counts, self.config.levels, kernels, emit, search)
-            found.append(affine)
-            loss += lost
+        affine, loss = quantize_flow(weight, counts, self.config.levels, kernels, emit, search)
         packer.finish()
-        whole = Affine(np.concatenate([each.scale for each in found]), np.concatenate([each.zero_point for each in found]))
-        parts = {"data": Part(integers, self.floats.static_shape), **scale_parts(whole, self.counts, integers, self.stored.dtype, out)}
+        parts = {"data": Part(integers, self.floats.static_shape), **scale_parts(affine, self.counts, integers, self.stored.dtype, out)}
         return Finished(parts, loss)
