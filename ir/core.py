@@ -20,15 +20,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from ir.const import Const
 from ir.diagnostics import MutationError
+from ir.labels import STRIDE, label_between
 from ir.types import Type
 
 if TYPE_CHECKING:
     from ir.weights import Weight
-
-STRIDE: Final = 1 << 40
-"""Distance between the order labels of neighbouring ops, so that most insertions find a free label between two."""
-NUDGE: Final = 1 << 20
-"""How far from its predecessor an inserted op is put where there is room: a run of insertions at one point uses up labels slowly."""
 
 FEW: Final = 6
 """Ops of some types are few where the block has so many times as many: then they are found and sorted rather than picked out of all."""
@@ -686,7 +682,7 @@ class Block:
             op._order = STRIDE if previous is None else previous._order + STRIDE
         else:
             following._prev = op
-            self._label_between(op, previous, following)
+            label_between(op, previous, following)
             self._unsorted.add(op_type)
         bucket = self._index.get(op_type)
         if bucket is None:
@@ -721,42 +717,6 @@ class Block:
             del self._names[value._name]
         self._count -= 1
         _touch(self)
-
-    def _label_between(self, op: Op, previous: Op | None, following: Op) -> None:
-        low = previous._order if previous is not None else following._order - 2 * STRIDE
-        gap = following._order - low
-        if gap > 1:
-            op._order = low + min(NUDGE, gap // 2) if previous is not None else low + gap // 2
-        else:
-            self._relabel_around(op)
-
-    def _relabel_around(self, op: Op) -> None:
-        """Spreads labels over the smallest surrounding run that is sparse enough: O(log² n) amortised an insertion.
-
-        Two Simplified Algorithms for Maintaining Order in a List, Bender et al., ESA 2002 (tag-range relabelling).
-        """
-        left, right, size = op, op, 1
-        while True:
-            for _ in range(size):
-                if left._prev is not None:
-                    left, size = left._prev, size + 1
-                if right._next is not None:
-                    right, size = right._next, size + 1
-            below = left._prev._order if left._prev is not None else None
-            above = right._next._order if right._next is not None else None
-            if below is None and above is None:
-                low, step = 0, STRIDE
-                break
-            low = below if below is not None else (above or 0) - (size + 1) * STRIDE
-            high = above if above is not None else low + (size + 1) * STRIDE
-            step = (high - low) // (size + 1)
-            if step >= size:
-                break
-        at: Op | None = left
-        for position in range(1, size + 1):
-            assert at is not None
-            at._order = low + position * step
-            at = at._next
 
     def __repr__(self) -> str:
         from ir.text import print_block

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from ir.diagnostics import EvaluationError
 from ir.flows import SLAB, Buffer, Computed, Flow, Room, gathered, of_array, of_packed, ones_of, parts
 from ir.packing import packed_size
-from ir.slabs import Slices, along, checked_axis, kept_of, places_of, shape_of, show_shape, slabs, split_of, under
+from ir.slabs import Slices, along, axis_of, kept_of, places_of, shape_of, show_shape, slabs, split_of, under
 from ir.tables import Table
 from ir.tensors import Array
 
@@ -99,7 +99,7 @@ def affine_dequantized(data: Flow, scale: Array, zero_point: Array, axis: int, s
     Raises:
         EvaluationError: there is no such axis, or a vector is not as long as it.
     """
-    axis = checked_axis(axis, len(data.shape))
+    axis = axis_of(axis, len(data.shape))
     return shift_scaled(data, along(scale, "scale", data.shape, axis), along(zero_point, "zero_point", data.shape, axis), slab)
 
 

@@ -109,7 +109,7 @@ def kept_of(narrow: Array, places: Array, shape: tuple[int, ...]) -> Array:
     return taken
 
 
-def checked_axis(axis: int, rank: int) -> int:
+def axis_of(axis: int, rank: int) -> int:
     """The axis counted from the front.
 
     Raises:

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from ir.diagnostics import EvaluationError
 from ir.flows import Buffer, Flow, Room, Stored, stored
-from ir.slabs import Slices, checked_axis, kept_of, places_of, shape_of, show_shape, slabs, split_of, under
+from ir.slabs import Slices, axis_of, kept_of, places_of, shape_of, show_shape, slabs, split_of, under
 from ir.tensors import Array
 
 RUN: Final = 1 << 14
@@ -58,7 +58,7 @@ class Table:
             raise EvaluationError(f"lut has to have entries, and is {show_shape(lut.shape)}")
         if vector > 1 and vector_axis is None:
             raise EvaluationError(f"a LUT of vectors of {vector} needs a vector_axis, and there is none")
-        axis = 0 if vector_axis is None else checked_axis(vector_axis, len(indices))
+        axis = 0 if vector_axis is None else axis_of(vector_axis, len(indices))
         split = split_of(indices, {"lut": tuple(groups)})
         tables = math.prod(groups)
         first = None if tables == 1 else (np.arange(tables, dtype=np.intp) * entries).reshape(split.narrow["lut"])

@@ -8,7 +8,6 @@ from typing import Final, TypeAlias
 from ir.const import Const
 from ir.core import Block, Op, Value
 from mlpasses.context import Context
-from mlpasses.rewrite.match import users_of
 from mlpasses.rewrite.visibility import is_hidden_from_users
 
 NAME: Final = "name"
@@ -129,9 +128,8 @@ def _merge(first: Op, op: Op, cx: Context) -> bool:
         elif is_hidden_from_users(kept, kept.name, gone):
             return False
     for kept, gone in pairs:
-        for user in users_of(gone):
-            if isinstance(user, Op):
-                cx.touched[user] = None
+        for user in gone.users:
+            cx.touched[user] = None
         gone.replace_uses(kept)
     op.erase()
     for kept, name in taken:

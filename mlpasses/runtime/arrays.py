@@ -14,7 +14,7 @@ import ml_dtypes
 import numpy as np
 
 from ir.diagnostics import EvaluationError
-from ir.slabs import show_shape
+from ir.slabs import axis_of, show_shape
 from ir.tensors import Array
 
 __all__ = ["Array", "Arrays", "Flags", "Ints", "axes_of", "axis_of", "in_float32", "narrow", "show_shape", "to_integer", "wide"]
@@ -81,17 +81,6 @@ def in_float32(function: _F) -> _F:
         return narrow(function(*given, **named), dtype)
 
     return evaluate  # type: ignore[return-value]  # the same parameters, and an array for whatever the function returned
-
-
-def axis_of(axis: int, rank: int) -> int:
-    """An axis counted from the front.
-
-    Raises:
-        EvaluationError: there is no such axis.
-    """
-    if not -rank <= axis < rank:
-        raise EvaluationError(f"axis {axis} is outside of a tensor of rank {rank}")
-    return axis % rank
 
 
 def axes_of(axes: Sequence[int] | None, rank: int) -> Ints:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from ir.const import Const
-from ir.core import STRIDE, Block, Function, Op, Program, Value
+from ir.core import Block, Function, Op, Program, Value
 from ir.diagnostics import InvalidProgramError
+from ir.labels import STRIDE
 from ir.types import FP16, TensorType
 from ir.verify import SHOWN, structure
 from tests.effort import grows_linearly
