@@ -253,11 +253,7 @@ def folded_tables(weight: Flow, layout: Layout, config: Palettize, engines: Engi
     lut = repeated_array(base.entries[..., 0], (*layout.channels, base.entries.shape[-2]))
     products = (lut.astype(np.float32) * scale.astype(np.float32)[..., None]).astype(weight.dtype)
     rows, places = products.reshape(-1, products.shape[-1]), products.shape[-1]
-    cut = (
-        [whole_of(weight.shape, layout.channels)]
-        if isinstance(weight, Stored)
-        else list(bands(weight.shape, layout.channels, engines.scalars.collector.chunk))
-    )
+    cut = cut_of(weight, evolve(layout, groups=layout.channels), engines)
     entries, used, loss = np.empty_like(rows), np.empty(len(rows), np.int64), Loss()
     for band, values in taken(weight, cut):
         view = channel_view(band.shape, layout.axis)
