@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from ir.collector import collector_paused
 from ir.const import Const
-from ir.core import Block, Op, Operand, Value
+from ir.core import Block, Op, Operand, Value, source_of
 
 Substitute: TypeAlias = "Callable[[Const], Const]"
 
@@ -23,10 +23,11 @@ def clone_block(block: Block, mapping: dict[Value, Value], substitute: Substitut
     Ops hold the same literals, or what `substitute` says of each; it is not asked about their names.
     """
     outside: dict[Value, None] = {}
+    alike = all(source_of(value) == source_of(stand_in) for value, stand_in in mapping.items())
     outermost = _empty_copy(block, mapping)
     copies = [(block, outermost)]
     for original, copy in copies:  # grows: blocks are filled after those that they are nested in, whose values they may use
-        _fill(copy, original, mapping, substitute, outside, copies)
+        _fill(copy, original, mapping, substitute, outside, copies, alike)
         copy.set_outputs([_stand_in(v, mapping, outside) for v in original.outputs])
     used_too_early = [v for v in outside if v in mapping]
     if used_too_early:
@@ -41,8 +42,12 @@ def _fill(
     substitute: Substitute | None,
     outside: dict[Value, None],
     copies: list[tuple[Block, Block]],
+    alike: bool,
 ) -> None:
-    """Puts copies of the ops of `original` into `copy`, with empty nested blocks, which are added to `copies`."""
+    """Puts copies of the ops of `original` into `copy`, with empty nested blocks, which are added to `copies`.
+
+    `alike` says whether ops of the copy have the sources of those that they are copies of.
+    """
     names, index = copy._names, copy._index
     buckets: dict[str, dict[Op, None]] = {op_type: index.setdefault(op_type, {}) for op_type in original.op_types()}
     previous: Op | None = None
@@ -77,6 +82,7 @@ def _fill(
             op._outputs = tuple([Value(value._name, value._type, op) for value in outputs])
             mapping.update(zip(outputs, op._outputs, strict=True))
             names.update((value._name, value) for value in op._outputs)
+        op._sources = at._sources if alike else None
         op._order = at._order
         op.origin = at.origin
         op._block = copy

@@ -149,6 +149,7 @@ class Value:
             if isinstance(user, Op):
                 held = user._operands[parameter]
                 user._operands[parameter] = (new,) if len(held) == 1 else tuple([new if v is self else v for v in held])
+                user._sources = None
             else:
                 user._outputs = tuple([new if v is self else v for v in user._outputs])  # type: ignore[misc]  # no literal: checked above
             _touch(user)
@@ -172,7 +173,7 @@ class Op:
     who made the op (a pass, with its rule), and is not saved.
     """
 
-    __slots__ = ("_attributes", "_block", "_blocks", "_next", "_op_type", "_operands", "_order", "_outputs", "_prev", "origin")
+    __slots__ = ("_attributes", "_block", "_blocks", "_next", "_op_type", "_operands", "_order", "_outputs", "_prev", "_sources", "origin")
 
     def __init__(
         self,
@@ -194,6 +195,7 @@ class Op:
         if self._blocks:
             _check_ownable(self._blocks)
         self._operands: dict[str, tuple[Operand, ...]] = {}
+        sources: list[str] = []
         for parameter, given in operands.items():
             held: tuple[Operand, ...] = given if given.__class__ is tuple else _as_tuple(given)
             self._operands[parameter] = held
@@ -203,6 +205,9 @@ class Op:
                 elif not isinstance(operand, Const):
                     _drop_uses(self)
                     raise MutationError(_no_operand(self, parameter, operand))
+            if held:
+                sources += (parameter, source_of(held[0]))
+        self._sources: tuple[str, ...] | None = tuple(sources)
         for block in self._blocks:
             block._parent = self
         self._block: Block | None = None
@@ -229,6 +234,17 @@ class Op:
     def operands(self) -> Operands:
         """The operands by parameter, read-only; `set` and `unset` change them."""
         return MappingProxyType(self._operands)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What feeds the op: each parameter that has an operand, followed by the `source_of` its first one.
+
+        `("x", "conv", "y", "const")` for `add(x=%a, y=%b)` where a convolution makes `%a`. Kept until an operand changes: what is asked of
+        the ops just before many ops is asked once for all that have the same sources, without a look at the operands of each.
+        """
+        if self._sources is None:
+            self._sources = tuple([each for name, held in self._operands.items() if held for each in (name, source_of(held[0]))])
+        return self._sources
 
     @property
     def outputs(self) -> tuple[Value, ...]:
@@ -316,6 +332,7 @@ class Op:
             if operand.__class__ is Value:
                 del operand._uses[(self, parameter, index)]
         self._operands[parameter] = operands
+        self._sources = None
         for index, operand in enumerate(operands):
             if operand.__class__ is Value:
                 operand._uses[(self, parameter, index)] = None
@@ -1006,6 +1023,14 @@ def constant_of(operand: Operand) -> Const | None:
     return None
 
 
+def source_of(operand: Operand) -> str:
+    """What an operand comes from: the type of an op, `const` for a literal as for the output of a `const` op; "" for an input."""
+    if operand.__class__ is not Value:
+        return "const"
+    owner = operand._owner
+    return owner._op_type if owner.__class__ is Op else ""
+
+
 def _order_of(op: Op) -> int:
     return op._order
 
@@ -1090,6 +1115,7 @@ def _drop_operands(op: Op) -> None:
             if operand.__class__ is Value:
                 operand._uses.pop((op, parameter, index), None)
     op._operands = {}
+    op._sources = ()
 
 
 def _drop_block_uses(block: Block) -> None:

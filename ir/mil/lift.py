@@ -8,6 +8,7 @@ refused: a field inside a program that this version of the protobuf classes does
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from sys import intern
 from typing import Any, Final
 
 from ir.collector import collector_paused
@@ -129,7 +130,7 @@ class _Lift:
         return block
 
     def _op(self, message: schema.Operation) -> Op:
-        op_type = message.type
+        op_type = intern(message.type)
         try:
             scope = self._scope
             operands: dict[str, tuple[Operand, ...]] = {}
@@ -139,7 +140,7 @@ class _Lift:
                 for binding in inputs[parameter].arguments:
                     name = binding.name
                     held.append(scope[name] if name else self._literal(binding))
-                operands[parameter] = tuple(held)
+                operands[intern(parameter)] = tuple(held)
             blocks = message.blocks
             return Op(
                 op_type,
@@ -161,7 +162,7 @@ class _Lift:
 
     def _attributes(self, message: Mapping[str, schema.Value]) -> dict[str, Const]:
         const = self._decoder.const
-        return {name: const(message[name]) for name in message}
+        return {intern(name): const(message[name]) for name in message}
 
     def _named_types(self, message: schema.Repeated[schema.NamedValueType]) -> list[tuple[str, Type]]:
         kind = self._decoder.type

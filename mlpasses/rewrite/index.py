@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 from attrs import field, frozen
 
 from ir.const import UNREAD
-from ir.core import FEW, Block, Op, Operand, Value, constant_of
+from ir.core import FEW, Block, Op, Operand, Value, constant_of, source_of
 from mlpasses.rewrite.patterns import ConstPattern, OneOf, OpPattern, Pattern, PatternError, subpatterns
 from mlpasses.rewrite.rules import Rule
 
@@ -79,10 +79,10 @@ class Test:
 
     def left(self, op: Op) -> list[Entry]:
         """The entries that are not ruled out for `op`."""
-        kind = kind_of(op, self.parameter)
+        operand = op.get(self.parameter)
+        kind = CONST if operand is None else source_of(operand)
         found = [*self.by_kind.get(kind, ())]
         if kind == CONST and self.valued:
-            operand = op.get(self.parameter)
             if operand is None:  # there may be a default
                 found.extend(each.entry for each in self.valued)
             else:
@@ -113,60 +113,63 @@ class Candidates:
 def seeds(block: Block, candidates: Mapping[str, Candidates]) -> list[Op]:
     """The ops of a block for which an entry is not ruled out, in order.
 
-    The loop over all roots of a program, hence written out, and reading slots: through properties it takes three times as long. In the
-    order of the program, since ops that are neighbours there are neighbours in memory: type by type it takes four times as long. A value
-    is judged once for each test: most constants of a program have one of a few.
+    The loop over all roots of a program, hence written out, and reading slots: most of its time is memory that is not in the cache, and
+    what is not looked at costs nothing. What feeds a root is judged once for all that have the same sources; the operands are looked at
+    where a constant has to be read, and its value is judged once for each test: most constants of a program have one of a few. In the order
+    of the program, since ops that are neighbours there are neighbours in memory: type by type it takes four times as long.
     """
-    tests_of = {op_type: None if each.always else [_question(test) for test in each.tests] for op_type, each in candidates.items()}
+    judged: dict[str, dict[tuple[str, ...], bool | list[_Question]]] = {op_type: {} for op_type in candidates}
+    values: dict[Test, dict[Any, bool]] = {test: {} for each in candidates.values() for test in each.tests}
     found: list[Op] = []
     literal: Any  # a literal; checked where it is taken from, since this is the hot loop
-    for op in _roots(block, tests_of):
-        tests = tests_of[op._op_type]
-        if tests is None:
+    for op in _roots(block, judged):
+        verdicts = judged[op._op_type]
+        sources = op._sources or op.sources
+        verdict = verdicts.get(sources)
+        if verdict is None:
+            verdict = verdicts[sources] = _judged(candidates[op._op_type], sources, values)
+        if verdict is True:
             found.append(op)
-            continue
-        operands = op._operands
-        for parameter, kinds, takes_const, verdicts, test in tests:
-            held = operands.get(parameter)
-            if not held:  # there may be a default
-                if takes_const or verdicts is not None:
-                    found.append(op)
-                    break
-                continue
-            operand = held[0]
-            if type(operand) is Value:
-                owner = operand._owner
-                if type(owner) is not Op:
-                    if "" in kinds:
-                        found.append(op)
-                        break
-                    continue
-                kind = owner._op_type
-                if kind in kinds:
-                    found.append(op)
-                    break
-                if verdicts is None or kind != CONST:
-                    continue
+        elif verdict:
+            operands = op._operands
+            for parameter, fits, test in verdict:
+                operand = operands[parameter][0]
                 try:
-                    literal = owner._attributes["val"]
-                except KeyError:  # never, in a legal program
+                    literal = operand._owner._attributes["val"] if operand.__class__ is Value else operand
+                except KeyError:  # a const op without its value: never, in a legal program
                     continue
-            elif takes_const:
-                found.append(op)
-                break
-            elif verdicts is None:
-                continue
-            else:
-                literal = operand
-            value = literal._scalar
-            if value is UNREAD:
-                value = literal.scalar()
-            if value not in verdicts:
-                verdicts[value] = test.may_be(value)
-            if verdicts[value]:
-                found.append(op)
-                break
+                value = literal._scalar
+                if value is UNREAD:
+                    value = literal.scalar()
+                fit = fits.get(value)
+                if fit is None:
+                    fit = fits[value] = test.may_be(value)
+                if fit:
+                    found.append(op)
+                    break
     return found
+
+
+_Question: TypeAlias = "tuple[str, dict[Any, bool], Test]"
+"""Where a constant is whose value decides, what is known of values, and who knows of others."""
+
+
+def _judged(candidates: Candidates, sources: tuple[str, ...], values: Mapping[Test, dict[Any, bool]]) -> bool | list[_Question]:
+    """Whether an entry is left for roots with these sources; what to ask of their constants, where that decides."""
+    if candidates.always:
+        return True
+    kinds = dict(zip(sources[::2], sources[1::2], strict=True))
+    questions: list[_Question] = []
+    for test in candidates.tests:
+        kind = kinds.get(test.parameter)
+        if kind is None:  # there may be a default
+            if test.valued or CONST in test.by_kind:
+                return True
+        elif kind in test.by_kind:
+            return True
+        elif kind == CONST and test.valued:
+            questions.append((test.parameter, values[test], test))
+    return questions
 
 
 def _roots(block: Block, op_types: Mapping[str, object]) -> Iterator[Op]:
@@ -180,14 +183,6 @@ def _roots(block: Block, op_types: Mapping[str, object]) -> Iterator[Op]:
         if at._op_type in op_types:
             yield at
         at = at._next
-
-
-_Question: TypeAlias = "tuple[str, Mapping[str, object], bool, dict[Any, bool] | None, Test]"
-
-
-def _question(test: Test) -> _Question:
-    """A test as `seeds` asks it: where to look, what leaves an entry, whether any constant does, and what is known of values."""
-    return test.parameter, test.by_kind, CONST in test.by_kind, {} if test.valued else None, test
 
 
 class RuleSet:
@@ -244,14 +239,6 @@ class RuleSet:
 
     def __iter__(self) -> Iterator[Rule]:
         return iter(self.rules)
-
-
-def kind_of(op: Op, parameter: str) -> str:
-    """The type of the op that the first operand of `parameter` comes from; "" for an input, "const" for a literal or nothing."""
-    operand = op.get(parameter)
-    if not isinstance(operand, Value):
-        return CONST
-    return operand.op.op_type if operand.op is not None else ""
 
 
 def _scalar(operand: Operand) -> Any:

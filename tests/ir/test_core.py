@@ -178,6 +178,47 @@ class TestReplaceUses:
         assert function.version > before[1]
 
 
+class TestSources:
+    def test_they_are_the_types_that_operands_come_from_by_parameter(self) -> None:
+        function, (a, b) = chain("a", "b")
+        held = const("c")
+        op = Op("some", {"x": b.output, "y": function.inputs[0], "c": held.output, "d": Const.of(1)}, [("o", T)])
+        assert op.sources == ("x", "relu", "y", "", "c", "const", "d", "const")
+        assert a.sources == ("x", "")
+        assert held.sources == ()
+
+    def test_of_a_variadic_parameter_the_first_operand_counts(self) -> None:
+        function, (a,) = chain("a")
+        assert Op("concat", {"values": (a.output, function.inputs[0]), "none": ()}, [("o", T)]).sources == ("values", "relu")
+
+    def test_they_follow_what_is_set_and_unset(self) -> None:
+        _, (_a, b) = chain("a", "b")
+        found = [b.sources]
+        b.set("x", Const.of(1.0))
+        found.append(b.sources)
+        b.unset("x")
+        assert [*found, b.sources] == [("x", "relu"), ("x", "const"), ()]
+
+    def test_they_follow_what_takes_the_place_of_a_value(self) -> None:
+        function, (a, b) = chain("a", "b")
+        tanh = relu("t", function.inputs[0], "tanh")
+        function.body.insert_before(b, tanh)
+        a.output.replace_uses(tanh.output)
+        assert b.sources == ("x", "tanh")
+
+    def test_an_erased_op_has_none(self) -> None:
+        function, (_a, b) = chain("a", "b")
+        function.body.set_outputs([])
+        b.erase()
+        assert b.sources == ()
+
+    def test_a_clone_has_those_of_what_stands_for_the_values_from_outside(self) -> None:
+        function, _ = chain("a", "b")
+        tanh = relu("t", function.inputs[0], "tanh")
+        copy = function.body.clone({function.inputs[0]: tanh.output})
+        assert [op.sources for op in copy] == [("x", "tanh"), ("x", "relu")]
+
+
 class TestOrder:
     def test_append_and_insert_place_ops(self) -> None:
         function, (a, b) = chain("a", "b")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 from ir.const import Const
-from ir.core import OUTPUTS, Block, Function, Op, Program, Value
+from ir.core import OUTPUTS, Block, Function, Op, Operand, Program, Value
 from ir.diagnostics import MutationError
 from ir.types import FP16, FP32, TensorType
 
@@ -27,6 +27,12 @@ PICK = st.integers(0, 1 << 16)
 def _defined(program: Program) -> list[Value]:
     inside = (value for block in program.blocks() for value in [*block.inputs, *(v for op in block for v in op.outputs)])
     return [*program.main.inputs, *inside]
+
+
+def _comes_from(operand: Operand) -> str:
+    if isinstance(operand, Value):
+        return operand.op.op_type if operand.op is not None else ""
+    return "const"
 
 
 def _used(program: Program) -> list[Value]:
@@ -193,6 +199,7 @@ class Mutations(RuleBasedStateMachine):
         counterpart = dict(zip(_defined(self.program), _defined(copy), strict=True))
         assert [counterpart[value] for value in _used(self.program)] == list(_used(copy))
         assert [op.op_type for block in self.program.blocks() for op in block] == [op.op_type for block in copy.blocks() for op in block]
+        assert [op.sources for block in self.program.blocks() for op in block] == [op.sources for block in copy.blocks() for op in block]
 
     def forget(self, erased: Op) -> None:
         assert erased.block is None
@@ -246,6 +253,12 @@ class Mutations(RuleBasedStateMachine):
         for value, expected in slots.items():
             assert set(value._uses) == expected
             assert value.is_used == bool(expected)
+
+    @invariant()
+    def sources_are_those_of_the_first_operands(self) -> None:
+        for op in self.ops:
+            firsts = [(parameter, held[0]) for parameter, held in op.operands.items() if held]
+            assert op.sources == tuple(each for parameter, operand in firsts for each in (parameter, _comes_from(operand)))
 
     @invariant()
     def blocks_belong_where_they_are_held(self) -> None:

@@ -188,6 +188,13 @@ def test_clone_shares_no_value_with_its_origin() -> None:
             assert not originals & {id(operand) for operand in held}
 
 
+def test_an_op_type_or_a_parameter_is_one_string_throughout_a_program() -> None:
+    program, _ = round_trip(every_corner())
+    ops = [op for block in program.blocks() for op in block]
+    for said in ([op.op_type for op in ops], [name for op in ops for name in (*op.operands, *op.attributes)]):
+        assert len(said) > len(set(said)) == len({id(each) for each in said})
+
+
 def test_unknown_fields_outside_the_program_survive() -> None:
     model, block = single_function_model()
     add_op(block, "const", {}, {"one": TensorType(INT32)}, {"val": value_of(Const.of(1))})
