@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: mlpasses against coremltools in one run, whole processes in turns, medians.
+"""`python -m tests.bench`: mlpasses against coremltools in one run, whole processes in turns, each warmed up, medians.
 
     python -m tests.bench                                  # everything, on the large decoder: some ten minutes
     python -m tests.bench quantize --decoder small -n 5
@@ -94,7 +94,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="mlpasses against coremltools")
     parser.add_argument("cases", nargs="*", choices=[[], *CASES], help="which ones; all where none is named")
     parser.add_argument("--decoder", choices=list(DECODERS), default="large")
-    parser.add_argument("-n", "--repeats", type=int, default=3, help="measured runs of each, after a warm-up (3)")
+    parser.add_argument("-n", "--repeats", type=int, default=3, help="turns of each: a run to warm up, and one that counts (3)")
     parser.add_argument("--folder", type=Path, help="where results are written (the cache folder)")
     parser.add_argument("--json", type=Path, help="where to write everything that was measured")
     return parser.parse_args(arguments)

@@ -44,7 +44,7 @@ class Contender:
     removes: tuple[Path, ...] = ()
     """What the command writes."""
     warms: bool = True
-    """Whether it has anything to warm up: compiled kernels, a cache of its own. coremltools has not, and takes minutes."""
+    """Whether each run that counts follows one that does not. Not worth it for what takes minutes and has nothing to warm up."""
 
 
 @define
@@ -53,27 +53,40 @@ class Measured:
 
     name: str
     runs: list[Run] = field(factory=list)
+    """Those that count."""
+    colder: list[Run] = field(factory=list)
+    """Those that warmed up, each after a run of another contender, but for the very first; none where nothing is to be warmed up."""
 
     @property
     def typical(self) -> Run:
-        """The medians of time, and the highest peak of memory."""
-        return Run(
-            median(run.seconds for run in self.runs), median(run.cpu for run in self.runs), max(run.private for run in self.runs)
-        )
+        return _typical(self.runs)
+
+    @property
+    def after_others(self) -> Run:
+        """What is typical right after another contender's run."""
+        return _typical(self.colder[1:] or self.runs)
 
 
 def interleaved(contenders: Sequence[Contender], repeats: int, say: Callable[[str], None] = lambda text: None) -> list[Measured]:
-    """Runs every contender once to warm up (page cache, compiled kernels, memory of a virtual machine), then in turns, `repeats` times."""
+    """Lets contenders take turns, `repeats` times; a turn is a run to warm up, and a run that counts.
+
+    The first one finds compiled kernels and the page cache as others left them and, in a virtual machine, none of the memory that they
+    gave back: the host has to find each page anew. How much that is, the runs that warm up show.
+    """
     measured = [Measured(contender.name) for contender in contenders]
-    for turn in range(repeats + 1):
+    for turn in range(1, repeats + 1):
         for contender, found in zip(contenders, measured, strict=True):
-            if not turn and not contender.warms:
-                continue
-            each = run(contender)
-            say(f"  {f'run {turn}' if turn else 'warm-up'}: {contender.name} {each}")
-            if turn:
-                found.runs.append(each)
+            if contender.warms:
+                found.colder.append(run(contender))
+                say(f"  warm-up {turn}: {contender.name} {found.colder[-1]}")
+            found.runs.append(run(contender))
+            say(f"  run {turn}: {contender.name} {found.runs[-1]}")
     return measured
+
+
+def _typical(runs: Sequence[Run]) -> Run:
+    """The medians of time, and the highest peak of memory."""
+    return Run(median(run.seconds for run in runs), median(run.cpu for run in runs), max(run.private for run in runs))
 
 
 def run(contender: Contender) -> Run:

@@ -12,7 +12,7 @@ from tests import oracle
 from tests.bench.__main__ import as_dict, table
 from tests.bench.cases import CASES, Setting
 from tests.bench.decoder import CHUNK, LARGE, SMALL, TINY, draw, package
-from tests.bench.measure import Contender, interleaved, private_memory, python, run
+from tests.bench.measure import Contender, Measured, Run, interleaved, private_memory, python, run
 
 
 def test_decoders_have_the_parameters_they_are_known_for() -> None:
@@ -40,12 +40,18 @@ def test_weights_are_always_the_same_and_normal(tmp_path: Path) -> None:
     assert numbers.astype(np.float64).std() == pytest.approx(0.02, rel=0.01)
 
 
-def test_contenders_run_in_turns_after_a_warm_up() -> None:
+def test_contenders_take_turns_and_warm_up_in_each() -> None:
     said: list[str] = []
-    contenders = [Contender(name, python("-c", "pass")) for name in ("a", "b")]
+    contenders = [Contender("a", python("-c", "pass")), Contender("b", python("-c", "pass"), warms=False)]
     measured = interleaved(contenders, 2, said.append)
-    assert [line.split(":")[0].strip() for line in said] == ["warm-up", "warm-up", "run 1", "run 1", "run 2", "run 2"]
-    assert [len(each.runs) for each in measured] == [2, 2]
+    assert [" ".join(line.split()[:3]) for line in said] == ["warm-up 1: a", "run 1: a", "run 1: b", "warm-up 2: a", "run 2: a", "run 2: b"]
+    assert [(len(each.runs), len(each.colder)) for each in measured] == [(2, 2), (2, 0)]
+
+
+def test_what_is_typical_after_others_leaves_the_very_first_run_out() -> None:
+    found = Measured("a", runs=[Run(1.0, 1.0, 1)], colder=[Run(9.0, 9.0, 9), Run(2.0, 2.0, 2)])
+    assert found.after_others == Run(2.0, 2.0, 2)
+    assert Measured("b", runs=found.runs).after_others == found.typical == Run(1.0, 1.0, 1)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc to ask for private memory")
