@@ -21,19 +21,13 @@ from ir.infer.args import Args, InferError
 from ir.opset import IOS16, OPSETS
 from ir.opsets.schema import OpSpec
 from ir.slabs import MAX_RANK, show_shape
-from ir.specs import spec_of
+from ir.specs import is_constexpr, spec_of
 from ir.tensors import Array, ArrayTensor, Tensor
 from ir.types import FP32, UINT1, DType, TensorType, Type
 
-PREFIX: Final = "constexpr_"
 MAX_STAGES: Final = 8
 """Flows that may be computed for one, counted as `Computed.stages` does; what takes more is gathered, in memory. Weights take up to six: a
 sparse look-up of vectors, scaled, made dense and cast. Without a limit a chain of thousands would be a recursion as deep."""
-
-
-def is_constexpr(op_type: str) -> bool:
-    """Whether ops of this type are constants in a compressed form, whether or not `EVALUATORS` knows them."""
-    return op_type.startswith(PREFIX)
 
 
 class Elements:

@@ -10,8 +10,9 @@ from typing import Final
 from attrs import frozen
 
 from ir.const import Const
-from ir.constexprs import is_constexpr, operand_of
+from ir.constexprs import operand_of
 from ir.core import Op, Operand, constant_of
+from ir.specs import is_constexpr
 from ir.tensors import Tensor
 from ir.types import STRING, TensorType
 

@@ -18,7 +18,7 @@ from ir.types import TensorType
 
 __all__ = [
     "Change", "Channels", "Effect", "Meaning", "OpSpec", "Param", "PerSpatialDim",
-    "changes", "channel_axes", "einsum_channels", "first_opset", "op_types", "spec_of", "weight_params",
+    "changes", "channel_axes", "einsum_channels", "first_opset", "is_constexpr", "op_types", "spec_of", "weight_params",
 ]  # fmt: skip
 
 
@@ -47,6 +47,11 @@ _HISTORY: Final = _histories()
 def spec_of(op_type: str, opset: Opset) -> OpSpec | None:
     """The row of an op that holds in an opset; None for an op without one, or one that came later. O(1)."""
     return _SPECS[opset].get(op_type)
+
+
+def is_constexpr(op_type: str) -> bool:
+    """Whether ops of this type are constants in a compressed form, whether or not they have a row."""
+    return op_type.startswith("constexpr_")
 
 
 def first_opset(op_type: str) -> Opset | None:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from operator import is_not
 
 from ir.const import Const
-from ir.constexprs import is_constexpr
 from ir.core import Block, Op, Operand, Value
 from ir.diagnostics import MutationError
+from ir.specs import is_constexpr
 from ir.tensors import Tensor
 from ir.types import TensorType
 

@@ -16,13 +16,13 @@ from typing import Final
 import numpy as np
 
 from ir.const import Const
-from ir.constexprs import chain, evaluate, expanded_steps, is_constexpr, steps
+from ir.constexprs import chain, evaluate, expanded_steps, steps
 from ir.core import Block, Op, Program, Use, Value
 from ir.diagnostics import MutationError
 from ir.flows import Flow, of_tensor
 from ir.opset import OPSETS
 from ir.schemes import groups_of, scheme_of, stored_tensors
-from ir.specs import spec_of
+from ir.specs import is_constexpr, spec_of
 from ir.statistics import Statistics, statistics_of
 from ir.substitute import by_consts
 from ir.tensors import Array, ArrayTensor, Tensor

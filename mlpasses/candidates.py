@@ -9,11 +9,11 @@ from typing import Final
 from attrs import frozen
 
 from ir.const import Const
-from ir.constexprs import chain, is_constexpr
+from ir.constexprs import chain
 from ir.core import Block, Function, Op, Program, Use
 from ir.opset import Opset, opset_of_key
 from ir.schemes import scheme_of, stored_tensors
-from ir.specs import channel_axes, spec_of
+from ir.specs import channel_axes, is_constexpr, spec_of
 from ir.tensors import Tensor
 from ir.types import FP16, FP32, DType, TensorType
 from ir.walk import opset_of

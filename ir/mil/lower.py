@@ -15,6 +15,7 @@ from ir.diagnostics import PackageError
 from ir.mil import schema
 from ir.mil.interface import Signatures, adapt, describe
 from ir.mil.lift import PIPELINES, stages_of
+from ir.mil.placement import takes_blobs
 from ir.mil.values import Encoder
 
 Loaded: TypeAlias = Mapping[tuple[int, ...], Signatures]
@@ -95,7 +96,8 @@ def _fill_op(message: schema.Operation, op: Op, encoder: Encoder) -> None:
             if operand.__class__ is Value:
                 arguments.add().name = operand._name
             else:
-                arguments.add().value.MergeFromString(encoder.const(operand))  # type: ignore[arg-type]  # what is no Value is a Const
+                encoded = encoder.const if takes_blobs(op._op_type) else encoder.immediate
+                arguments.add().value.MergeFromString(encoded(operand))  # type: ignore[arg-type]  # what is no Value is a Const
     _fill_values(message.outputs, op._outputs, encoder)
     _fill_attributes(message.attributes, op._attributes, encoder)
     for block in op._blocks:

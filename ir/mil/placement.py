@@ -1,7 +1,9 @@
 """Where each tensor of a program goes when it is saved: into the protobuf, or into which weight file.
 
 A weight file none of whose references changed is copied whole. Any other is written anew: the blobs that are still referred to, in the
-order in which they lie, then the new ones in the order in which the program first refers to them.
+order in which they lie, then the new ones in the order in which the program first refers to them. A literal that is an operand of an op
+stays in the protobuf, whatever its size, unless a file that was loaded has it elsewhere: only constexpr ops take blobs, and coremltools'
+loader refuses them of others.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from ir.mil.blobs import BlobFile, BlobTensor
 from ir.mil.document import Document
 from ir.mil.values import WireTensor
 from ir.opset import IOS18
+from ir.specs import is_constexpr
 from ir.tensors import Tensor
 from ir.types import BF16, FP8E4M3FN, FP8E5M2, FP16, FP32, INT8, INT16, INT32, UINT8, UINT16, UINT32
 
@@ -54,10 +57,10 @@ def plan_files(program: Program) -> list[FilePlan]:
     made: dict[str, FilePlan] = {}
     for position, part in positions(program):
         new: dict[int, Tensor] = {}
-        for tensor in tensors_of(part):
+        for tensor, movable in _placed_tensors(part):
             if isinstance(tensor, BlobTensor) and tensor.file in plans:
                 plans[tensor.file].kept[tensor.record] = tensor
-            elif goes_to_file(tensor, part.spec_version):
+            elif movable and goes_to_file(tensor, part.spec_version):
                 new.setdefault(id(tensor), tensor)
         if new:
             home = document.homes.get(position) if document else None
@@ -82,8 +85,19 @@ def goes_to_file(tensor: Tensor, spec_version: int) -> bool:
     return tensor.dtype in _BLOB_TYPES_SINCE_IOS18 and spec_version >= IOS18.spec_version
 
 
+def takes_blobs(op_type: str) -> bool:
+    """Whether operands of an op of this type that are literals may lie in a weight file."""
+    return is_constexpr(op_type)
+
+
 def tensors_of(program: Program) -> Iterator[Tensor]:
     """Every tensor that the program's literals hold and that is not in the protobuf already, in program order."""
+    for tensor, _ in _placed_tensors(program):
+        yield tensor
+
+
+def _placed_tensors(program: Program) -> Iterator[tuple[Tensor, bool]]:
+    """The same, each with whether its place may be a weight file."""
     pending: list[Const] = list(program.attributes.values())
     for function in program.functions.values():
         pending += function.attributes.values()
@@ -93,22 +107,25 @@ def tensors_of(program: Program) -> Iterator[Tensor]:
                 for const in op._attributes.values():
                     if const.data.__class__ is not WireTensor:
                         pending.append(const)
+                if pending:
+                    yield from _flat(pending, True)
+                    pending = []
                 for operands in op._operands.values():
                     for operand in operands:
                         if operand.__class__ is Const and operand.data.__class__ is not WireTensor:
                             pending.append(operand)
                 if pending:
-                    yield from _flat(pending)
+                    yield from _flat(pending, takes_blobs(op._op_type))
                     pending = []
-    yield from _flat(pending)
+    yield from _flat(pending, True)
 
 
-def _flat(consts: list[Const]) -> Iterator[Tensor]:
+def _flat(consts: list[Const], movable: bool) -> Iterator[tuple[Tensor, bool]]:
     for const in consts:
         data = const.data
         if not isinstance(data, tuple):
             if data.__class__ is not WireTensor:
-                yield data
+                yield data, movable
             continue
         for item in data:
-            yield from _flat(list(item) if isinstance(item, tuple) else [item])
+            yield from _flat(list(item) if isinstance(item, tuple) else [item], movable)

@@ -35,12 +35,14 @@ class _Offsets:
     def add(self, tensor: Tensor, name: str, record: int) -> None:
         self._new[id(tensor)] = (name, record)
 
-    def __call__(self, tensor: Tensor) -> tuple[str, int] | None:
-        if isinstance(tensor, BlobTensor):
-            found = self._kept.get((tensor.file, tensor.record))
-            if found is not None:
-                return found
-        return self._new.get(id(tensor))
+    def kept(self, tensor: Tensor) -> tuple[str, int] | None:
+        """Where a tensor lies that came from a weight file."""
+        return self._kept.get((tensor.file, tensor.record)) if isinstance(tensor, BlobTensor) else None
+
+    def place(self, tensor: Tensor) -> tuple[str, int] | None:
+        """Where any tensor lies that is in a weight file."""
+        found = self.kept(tensor)
+        return self._new.get(id(tensor)) if found is None else found
 
 
 def save_program(program: Program, path: str | Path, *, overwrite: bool) -> Path:
@@ -60,7 +62,8 @@ def save_program(program: Program, path: str | Path, *, overwrite: bool) -> Path
             offsets = _Offsets()
             for plan in plan_files(program):
                 _write_weights(plan, draft, document, offsets)
-            model = lower_model(program, Encoder(offsets), *((document.model, document.signatures) if document else (None,)))
+            loaded = (document.model, document.signatures) if document else (None,)
+            model = lower_model(program, Encoder(offsets.place, offsets.kept), *loaded)
             draft.model_file().write_bytes(_encoded(model))
             draft.finish()
     except OSError as error:

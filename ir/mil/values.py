@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from math import prod
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -186,15 +186,21 @@ class Decoder:
         raise PackageError(f"a literal of type {kind} holds a {content or 'nothing'}")
 
 
+BlobOf: TypeAlias = "Callable[[Tensor], tuple[str, int] | None]"
+
+
 class Encoder:
     """Types and literals of one program, into protobuf.
 
     `blob_of` says where a tensor lies in a weight file (file name, offset of its record); None for one that stays in the protobuf.
+    `kept_blob_of` says it of those only that lay in a file already.
     """
 
-    def __init__(self, blob_of: Callable[[Tensor], tuple[str, int] | None]) -> None:
+    def __init__(self, blob_of: BlobOf, kept_blob_of: BlobOf = lambda tensor: None) -> None:
         self._blob_of = blob_of
+        self._kept_blob_of = kept_blob_of
         self._types: dict[Type, bytes] = {}
+        self._inline: Encoder | None = None
 
     def type(self, kind: Type) -> bytes:
         """The encoding of a type's `ValueType`."""
@@ -227,6 +233,12 @@ class Encoder:
             for item in const.items:
                 content.values.add().MergeFromString(self.const(item))
         return message.SerializeToString(deterministic=True)
+
+    def immediate(self, const: Const) -> bytes:
+        """As `const`, with all values in the encoding but those that lay in a weight file already."""
+        if self._inline is None:
+            self._inline = Encoder(self._kept_blob_of)
+        return self._inline.const(const)
 
     def _fill_tensor(self, message: schema.Value, tensor: Tensor) -> None:
         blob = self._blob_of(tensor)

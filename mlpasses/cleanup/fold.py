@@ -19,13 +19,12 @@ import numpy as np
 from attrs import field, frozen
 
 from ir.const import Const
-from ir.constexprs import is_constexpr
 from ir.core import Block, Function, Op, Value, constant_of
 from ir.diagnostics import EvaluationError
 from ir.infer import Args, InferError
 from ir.opset import Opset, opset_of_key
 from ir.packing import packed_size
-from ir.specs import OpSpec, spec_of
+from ir.specs import OpSpec, is_constexpr, spec_of
 from ir.substitute import by_consts
 from ir.tensors import Array, ArrayTensor, Tensor
 from ir.types import STRING, TensorType, Type

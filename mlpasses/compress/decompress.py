@@ -18,10 +18,11 @@ from typing import ClassVar
 from attrs import frozen
 
 from ir.const import Const
-from ir.constexprs import EVALUATORS, Step, chain, check, expanded_steps, is_constexpr, steps
+from ir.constexprs import EVALUATORS, Step, chain, check, expanded_steps, steps
 from ir.core import Op, Program, Value
 from ir.packing import packed_size
 from ir.schemes import stored_tensors
+from ir.specs import is_constexpr
 from ir.substitute import by_consts
 from ir.tensors import AbstractTensor, Tensor
 from ir.types import TensorType, Type

@@ -24,7 +24,7 @@ from mlpasses.compress.replacing import replace_weight
 from mlpasses.context import Context
 from mlpasses.contract import Preserved, raised_first
 from mlpasses.errors import ConfigError
-from mlpasses.findings import affirmed, plural
+from mlpasses.findings import affirmed, place, plural
 from mlpasses.forms.canonical import canonical
 from mlpasses.forms.form import Form, Indexed
 from mlpasses.passes import ProgramPass
@@ -111,6 +111,9 @@ class Choice:
     candidate: Candidate
     outcome: Proposal | str
     rule: str
+    """What the rule is called; nothing where there is but one."""
+    position: int | None
+    """Its place among the rules."""
 
 
 @frozen
@@ -172,17 +175,17 @@ class WeightPass(ProgramPass):
         rows: list[PlanRow] = []
         forms: dict[Hashable, Form] = {}
         for choice in selection.choices:
-            proposal, place = choice.outcome, choice.candidate.place
-            unsure = cx.unsure.get(place) if choice.candidate.form is not None else None
+            proposal, at = choice.outcome, choice.candidate.place
+            unsure = cx.unsure.get(at) if choice.candidate.form is not None else None
             given = "" if unsure is None else f"if it is {choice.candidate.scheme} by then"
             if isinstance(proposal, Proposal):
                 known = forms.get(proposal.key)
                 form = known or canonical(proposal.form, proposal.opset)  # one to the passes behind, too
                 if choice.candidate.opset >= proposal.needs:  # below, no op says it, and the run refuses
                     replace_weight(choice.candidate, form, cx)
-                    cx.unsure.pop(place, None)
+                    cx.unsure.pop(at, None)
                     if proposal.may_stay or unsure is not None:
-                        cx.unsure[place] = unsure or f"{self.name}: {proposal.why}"
+                        cx.unsure[at] = unsure or f"{self.name}: {proposal.why}"
                 if known is not None:
                     continue
                 forms[proposal.key] = form
@@ -218,7 +221,7 @@ class WeightPass(ProgramPass):
                 left_alone.add(stored)
             if refused:
                 refusals.append(f"{candidate.name} (of {candidate.op_type}): {outcome}")
-            choices.append(Choice(candidate, outcome, "" if decision.rule is None else labels[decision.rule]))
+            choices.append(Choice(candidate, outcome, "" if decision.rule is None else labels[decision.rule], decision.rule))
         bystanders = list({(id(each.storage), each.reason): each for each in reversed(bystanders)}.values())[::-1]
         return _Selection(resolution, choices, bystanders, [*refusals, *self._lacking(choices)])
 
@@ -234,19 +237,25 @@ class WeightPass(ProgramPass):
         return self.propose_joint(candidate, candidate.form, config)
 
     def _lacking(self, choices: Sequence[Choice]) -> list[str]:
-        """What the opset of a function lacks for what the rules chose, a sentence for each function and scheme."""
-        lacking: dict[tuple[str, str, Opset, Opset], int] = {}
+        """What the opset of a function lacks for what rules chose: a sentence for each function, scheme and rule, and where that stands."""
+        lacking: dict[tuple[str, str, Opset, Opset, int | None], int] = {}
         for choice in choices:
             proposal, opset = choice.outcome, choice.candidate.opset
             if isinstance(proposal, Proposal) and opset < proposal.needs:
                 function = choice.candidate.op.function
-                key = (function.name if function else "?", proposal.config.scheme, opset, proposal.needs)
+                key = (function.name if function else "?", proposal.config.scheme, opset, proposal.needs, choice.position)
                 lacking[key] = lacking.get(key, 0) + 1
         return [
             f"function {name} is written for {opset}, and {scheme} needs {needs}, for {plural(count, 'weight')}: "
-            f"{raised_first(needs, self.name)}"
-            for (name, scheme, opset, needs), count in lacking.items()
+            f"{raised_first(needs, self.name)}{self._stated(position)}"
+            for (name, scheme, opset, needs, position), count in lacking.items()
         ]
+
+    def _stated(self, position: int | None) -> str:
+        """A line that says where a rule stands; nothing of a lone one that stands in no file."""
+        if position is None or (len(self.rules) == 1 and self.rules[position].where is None):
+            return ""
+        return f"\n  --> {place(self.rules, position)}"
 
     def _note_unknown(self, program: Program, cx: Context) -> None:
         for function, opset in unknown_specializations(program):

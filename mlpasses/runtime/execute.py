@@ -14,10 +14,10 @@ import numpy as np
 from attrs import frozen
 
 from ir.const import Const
-from ir.constexprs import is_constexpr
 from ir.core import Block, Function, Op, Operand, Program, Value, constant_of
 from ir.diagnostics import EvaluationError
 from ir.opset import Opset, opset_of_key
+from ir.specs import is_constexpr
 from ir.types import StateType, TensorType
 from mlpasses.runtime.arrays import Array, Arrays, show_shape
 from mlpasses.runtime.table import evaluate_op, evaluator_of, mismatch

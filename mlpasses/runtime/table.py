@@ -18,11 +18,11 @@ import numpy as np
 from attrs import frozen
 
 from ir.constexprs import evaluate as evaluate_constexpr
-from ir.constexprs import is_constexpr
 from ir.core import Op, Value
 from ir.diagnostics import EvaluationError
 from ir.infer import has_rank
 from ir.opset import IOS15, IOS17, OPSETS, Opset
+from ir.specs import is_constexpr
 from ir.types import TensorType, Type
 from ir.walk import opset_of
 from mlpasses.runtime import activation, elementwise, indexing, layout, normalization, product, reduction, selection, sources

@@ -95,6 +95,17 @@ def test_check_without_a_model_finds_what_needs_none(run: Run, folder: Path, gol
     golden(run("check", "r.yaml").text)
 
 
+def test_check_says_which_rule_wants_what_the_opset_lacks(run: Run, folder: Path) -> None:
+    (folder / "r.yaml").write_text(
+        "version: 1\npasses:\n  - quantize-weights:\n      rules:\n"
+        "        - {op_type: linear, quantize: {}}\n        - {op_type: conv, quantize: {dtype: int4}}\n"
+    )
+    lacking = 'function main is written for iOS16, and int4 per-channel symmetric needs iOS18, for 8 weights: put RaiseOpset("iOS18")'
+    said = run("check", "r.yaml", "model.mlpackage").out.splitlines()
+    assert said[0].startswith(f"error: {lacking}")
+    assert said[1:] == ["  --> r.yaml:6:11  passes[0].quantize-weights.rules[1]"]
+
+
 def test_recipe_with_nothing_wrong_passes(run: Run, recipe: Path) -> None:
     assert run("check", "w8.yaml").text == "exit code 0\n--- stdout\nw8.yaml: 3 passes, nothing wrong\n--- stderr\n"
     assert run("check", "w8.yaml", "model.mlpackage").out == "w8.yaml: 3 passes, nothing wrong for model.mlpackage\n"

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from ir.const import Const
-from ir.constexprs import is_constexpr
 from ir.core import Block, Function, Op, Program, Value
 from ir.diagnostics import EvaluationError
 from ir.flows import SLAB
 from ir.mil.load import load_program
 from ir.packing import pack
+from ir.specs import is_constexpr
 from ir.tensors import Array, ArrayTensor, MappedTensor, PackedTensor
 from ir.text import print_program
 from ir.types import FP16, FP32, INT4, INT8, UINT1, UINT2, UINT3, UINT4, UINT6, UINT8, UINT32, DType, TensorType

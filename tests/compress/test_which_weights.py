@@ -17,7 +17,7 @@ from mlpasses.context import Context
 from mlpasses.errors import ConfigError
 from mlpasses.manager import run
 from mlpasses.rules import Rule, Rules
-from mlpasses.select import name
+from mlpasses.select import name, op_type
 from tests.compress.models import KINDS, SMALL, constexprs, linear, numbers, reason, untouched, zoo
 
 
@@ -96,6 +96,12 @@ def test_an_unknown_consumer_beside_a_known_one_keeps_a_weight_as_it_is() -> Non
 def test_a_program_for_ios15_is_refused_with_the_way_out() -> None:
     with pytest.raises(ConfigError, match=r'function main is written for iOS15.*put RaiseOpset\("iOS16"\) before'):
         run(linear(opset=IOS15), QuantizeWeights(SMALL))
+
+
+def test_what_an_opset_lacks_is_said_of_the_rule_that_wants_it() -> None:
+    rules = Rules(Rule(op_type("conv"), None, optional=True), (op_type("linear"), SMALL))
+    with pytest.raises(ConfigError, match=r'(?s)written for iOS15.*\n  --> rules\[1\]: \(op_type\("linear"\), Quantize\('):
+        run(linear(opset=IOS15), QuantizeWeights(rules))
 
 
 def test_a_program_for_ios15_without_weights_is_none_of_our_business() -> None:

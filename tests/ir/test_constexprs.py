@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from ir import expansion
 from ir.const import Const
-from ir.constexprs import EVALUATORS, chain, evaluate, is_constexpr
+from ir.constexprs import EVALUATORS, chain, evaluate
 from ir.core import Op, Value
 from ir.diagnostics import EvaluationError
 from ir.opset import OPSETS
 from ir.packing import pack
-from ir.specs import op_types
+from ir.specs import is_constexpr, op_types
 from ir.tensors import Array, ArrayTensor, Tensor
 from ir.types import FP16, FP32, INT4, INT8, UINT1, UINT2, UINT4, UINT8, UINT32, TensorType
 from tests.ir.constexpr_ops import attributed, literal, op_of, same_bits, shapes

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ir.const import Const
-from ir.constexprs import is_constexpr
 from ir.core import Block, Function, Op, Program, Value
 from ir.diagnostics import MutationError
 from ir.mil.load import load_program
+from ir.specs import is_constexpr
 from ir.statistics import CHUNK, UNIQUE_LIMIT, statistics
 from ir.tensors import Array, ArrayTensor, MappedTensor
 from ir.types import FP16, FP32, INT4, INT8, STRING, UINT1, UINT2, UINT4, UINT8, UINT32, DType, TensorType

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ir.builder import FunctionBuilder, build_program
 from ir.const import Const
-from ir.core import Block, Function, Op, Program
+from ir.core import Block, Function, Op, Program, constant_of
 from ir.diagnostics import InvalidProgramError, PackageError
 from ir.mil import schema
 from ir.mil.blobs import BlobFile
@@ -20,6 +21,7 @@ from ir.mil.lift import lift_model
 from ir.mil.load import load_program
 from ir.mil.lower import lower_model
 from ir.mil.values import Decoder, Encoder
+from ir.opset import IOS16, IOS18, Opset
 from ir.tensors import ArrayTensor, MappedTensor, Tensor
 from ir.types import (
     BOOL,
@@ -40,6 +42,7 @@ from ir.types import (
     TupleType,
     Type,
 )
+from tests import oracle
 from tests.mil.messages import (
     BLOB_TYPES,
     WEIGHT_FILE,
@@ -273,6 +276,26 @@ def test_equal_new_weights_are_written_once(all_types: Path, tmp_path: Path) -> 
     program.save(tmp_path / "out.mlpackage")
     one, other = list(load_program(tmp_path / "out.mlpackage").ops("const"))[-2:]
     assert one.attributes["val"].tensor is other.attributes["val"].tensor
+
+
+@pytest.mark.parametrize("opset", [IOS16, IOS18])
+def test_a_literal_operand_stays_in_the_protobuf_beside_a_const_of_the_same_tensor(tmp_path: Path, opset: Opset) -> None:
+    kind = TensorType(FP16, (1, 16))
+    with FunctionBuilder(inputs={"x": kind}, opset=opset) as f:
+        added = f.op("add", x=f.inputs["x"], y=np.arange(16, dtype=np.float16).reshape(1, 16))
+        f.outputs(f.op("mul", x=added, y=np.arange(16, dtype=np.float16).reshape(1, 16)))
+    program = build_program(f)
+    add, mul = program.main.body.ops("add", "mul")
+    literal = constant_of(add["y"])
+    assert literal is not None
+    mul.set("y", literal)
+    assert [op.op_type for op in program.ops()] == ["const", "add", "const", "mul"]
+    saved = program.save(tmp_path / "m.mlpackage")
+    (read,) = oracle.accepted(saved)
+    assert [op.op_type for op in read.functions["main"].operations if op.op_type != "const"] == ["add", "mul"]
+    again = load_program(saved)
+    assert again.main.body.last is not None
+    assert again.main.body.last["y"] == literal
 
 
 def test_shared_offset_is_one_tensor(tmp_path: Path) -> None:
