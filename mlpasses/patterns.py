@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from fnmatch import translate
 from itertools import pairwise
 from typing import Final
@@ -30,7 +31,13 @@ class Pattern:
             return re.compile(translate(self.text))
         body = self.text.removeprefix(REGEX)
         try:
-            return re.compile(body)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", FutureWarning)
+                return re.compile(body)
+        except FutureWarning as error:
+            warned = str(error)[:1].lower() + str(error)[1:]
+            hint = r"escape what is meant as it stands, such as \["
+            raise ConfigError(f"{source_text(self.text)} may mean something else in a later Python: {warned}; {hint}") from error
         except (re.error, RecursionError, OverflowError) as error:
             glob = f"; did you mean the glob {source_text(body)}?" if body.startswith(("*", "?")) else ""
             raise ConfigError(f"{source_text(self.text)} is no regular expression: {error}{glob}") from error

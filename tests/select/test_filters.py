@@ -377,6 +377,7 @@ def test_what_a_block_returns_is_no_use_to_ask_of() -> None:
     ("source", "said"),
     [
         ('name("re:*attn*")', 'is no regular expression: nothing to repeat at position 0; did you mean the glob "*attn*"?'),
+        ('name("re:[[a]x")', r"may mean something else in a later Python: possible nested set at position 1; escape what is meant"),
         ('name("re:a(")', "is no regular expression: missing ), unterminated subpattern"),
         ("name()", "name() asks for nothing"),
         ('name("")', "nothing has an empty name"),
