@@ -1,10 +1,9 @@
 """Compressed elements, expanded: scales and offsets, look-up tables, masks, each by itself and sparse.
 
-Each is there twice: over flows, as elements are asked for (`shift_scaled`, `looked_up`, …), and over whole arrays (`shift_scale`,
-`lut_to_dense`, …), which gathers the former. Elements of sub-byte types take a byte each, as `Tensor.numpy()` has them. The numeric
-contract: arithmetic is in float32, and the result is rounded once, to the dtype of the scale. coremltools' `decompress_weights` computes
-the same bits for integer data without an offset or with an integer one, and for float data without one. With a float offset it rounds in
-between, and fp32 data under a fp16 scale it rounds first.
+All are flows, computed as elements are asked for; `shift_scale` and `affine_dequantize` gather what they make of whole arrays. Elements of
+sub-byte types take a byte each, as `Tensor.numpy()` has them. The numeric contract: arithmetic is in float32, and the result is rounded
+once, to the dtype of the scale. coremltools' `decompress_weights` computes the same bits for integer data without an offset or with an
+integer one, and for float data without one. With a float offset it rounds in between, and fp32 data under a fp16 scale it rounds first.
 
 What is malformed is an error before the first element is computed; for that, a mask is counted. Beside its operands (tables, scales and
 offsets are arrays; data, indices and masks are flows) a flow holds a few temporaries of `slab` elements, and what is allocated follows from
@@ -35,38 +34,6 @@ def shift_scale(data: Array, scale: Array, offset: Array | None = None, slab: in
 def affine_dequantize(data: Array, scale: Array, zero_point: Array, axis: int, slab: int = SLAB) -> Array:
     """`affine_dequantized` of a whole array."""
     return gathered(affine_dequantized(of_array(data), scale, zero_point, axis, slab))
-
-
-def lut_to_dense(indices: Array, lut: Array, vector_axis: int | None = None, slab: int = SLAB) -> Array:
-    """`looked_up` of a whole array."""
-    return gathered(looked_up(of_array(indices), lut, vector_axis, slab))
-
-
-def packed_lut_to_dense(indices: Array, lut: Array, shape: Sequence[int], slab: int = SLAB) -> Array:
-    """`packed_looked_up` of a whole array."""
-    return gathered(packed_looked_up(of_array(indices), lut, shape, slab))
-
-
-def sparse_to_dense(nonzero: Array, mask: Array, slab: int = SLAB) -> Array:
-    """`spread` of whole arrays."""
-    return gathered(spread(of_array(nonzero), of_array(mask), slab))
-
-
-def packed_sparse_to_dense(nonzero: Array, mask: Array, shape: Sequence[int], slab: int = SLAB) -> Array:
-    """`packed_spread` of whole arrays."""
-    return gathered(packed_spread(of_array(nonzero), of_array(mask), shape, slab))
-
-
-def lut_to_sparse(mask: Array, indices: Array, lut: Array, vector_axis: int | None = None, slab: int = SLAB) -> tuple[Array, Array]:
-    """`kept_looked_up` of whole arrays; the mask itself where nothing widens it."""
-    before = of_array(mask)
-    widened, values = kept_looked_up(before, of_array(indices), lut, vector_axis, slab)
-    return mask if widened is before else gathered(widened), gathered(values)
-
-
-def sparse_shift_scale(mask: Array, nonzero: Array, scale: Array, offset: Array | None = None, slab: int = SLAB) -> tuple[Array, Array]:
-    """The mask, and `kept_shift_scaled` of whole arrays."""
-    return mask, gathered(kept_shift_scaled(of_array(mask), of_array(nonzero), scale, offset, slab))
 
 
 def shift_scaled(data: Flow, scale: Array, offset: Array | None = None, slab: int = SLAB) -> Computed:

@@ -1,4 +1,4 @@
-"""What is to be known of a weight's numbers, in bounded memory: of flows (`ir.flows`), and of whole arrays. Numbers come out."""
+"""What is to be known of a weight's numbers, in bounded memory: flows (`ir.flows`) go in, numbers come out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from attrs import frozen
 
-from ir.flows import Flow, of_array, parts
+from ir.flows import Flow, parts
 from ir.tensors import Array
 
 CHUNK: Final = 1 << 20
@@ -49,16 +49,6 @@ class Difference:
             return math.inf
         ratio = self.signal / self.noise
         return 10 * math.log10(ratio) if ratio else -math.inf
-
-
-def difference(array: Array, original: Array) -> Difference:
-    """`difference_of` two whole arrays."""
-    return difference_of(of_array(array), of_array(original))
-
-
-def statistics(array: Array) -> Statistics:
-    """`statistics_of` a whole array."""
-    return statistics_of(of_array(array))
 
 
 def difference_of(values: Flow, original: Flow) -> Difference:

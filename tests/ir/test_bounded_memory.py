@@ -17,6 +17,7 @@ from ir.flows import SLAB
 from ir.packing import packed_size
 from ir.tensors import Array, ArrayTensor, PackedTensor
 from ir.types import FP16, FP32, INT4, INT8, UINT1, UINT4, UINT6, UINT8, UINT32, DType, TensorType
+from tests import whole
 from tests.ir.constexpr_ops import attributed, literal, op_of, peak_of
 
 
@@ -175,7 +176,7 @@ class TestWhole:
     def test_a_look_up_needs_no_more_than_its_result_and_slabs(self) -> None:
         indices = np.zeros((1024, 4096), np.uint8)
         lut = np.zeros((64, 1, 256, 1), np.float16)
-        peak = peak_of(lambda: expansion.lut_to_dense(indices, lut))
+        peak = peak_of(lambda: whole.lut_to_dense(indices, lut))
         assert peak < 2 * indices.size + 32 * SLAB
 
     def test_a_shift_scale_needs_no_more_than_its_result_and_slabs(self) -> None:

@@ -21,6 +21,7 @@ from ir.packing import pack
 from ir.specs import is_constexpr, op_types
 from ir.tensors import Array, ArrayTensor, Tensor
 from ir.types import FP16, FP32, INT4, INT8, UINT1, UINT2, UINT4, UINT8, UINT32, TensorType
+from tests import whole
 from tests.ir.constexpr_ops import attributed, literal, op_of, same_bits, shapes
 
 
@@ -77,7 +78,7 @@ class TestAgainstCoremltools:
         rng = rng_of(seed)
         indices = rng.integers(0, 1 << nbits, shape, np.uint8)
         lut = rng.normal(size=(*groups, 1 << nbits, vector)).astype(data.draw(st.sampled_from([np.float16, np.float32, np.int8])))
-        ours = expansion.lut_to_dense(indices, lut, axis, slab=slab)
+        ours = whole.lut_to_dense(indices, lut, axis, slab=slab)
         assert same_bits(ours, theirs("constexpr_lut_to_dense")(indices, lut, axis))
 
     @slabs
@@ -92,7 +93,7 @@ class TestAgainstCoremltools:
         mask = rng.integers(0, 2, shape, np.uint8)
         indices = rng.integers(0, 1 << nbits, np.count_nonzero(mask), np.uint8)
         lut = rng.normal(size=(*groups, 1 << nbits, vector)).astype(np.float16)
-        ours = expansion.lut_to_sparse(mask, indices, lut, axis, slab=slab)
+        ours = whole.lut_to_sparse(mask, indices, lut, axis, slab=slab)
         expected = theirs("constexpr_lut_to_sparse")(mask, indices, lut, axis)
         assert same_bits(ours[0], expected[0])
         assert same_bits(ours[1], expected[1])
@@ -107,7 +108,7 @@ class TestAgainstCoremltools:
         nonzero = rng.integers(-8, 8, np.count_nonzero(mask), np.int8)
         scale = rng.normal(size=blocks).astype(np.float16)
         offset = rng.integers(-8, 8, blocks, np.int8) if shifted else None
-        ours = expansion.sparse_shift_scale(mask, nonzero, scale, offset, slab=slab)
+        ours = whole.sparse_shift_scale(mask, nonzero, scale, offset, slab=slab)
         expected = theirs("constexpr_sparse_blockwise_shift_scale")(mask, nonzero, scale, offset)
         assert same_bits(ours[1], expected[1])
         assert same_bits(ours[0], mask)
@@ -118,7 +119,7 @@ class TestAgainstCoremltools:
         rng = rng_of(seed)
         mask = rng.integers(0, 2, dims[0], np.uint8)
         nonzero = rng.normal(size=np.count_nonzero(mask)).astype(np.float16)
-        assert same_bits(expansion.sparse_to_dense(nonzero, mask, slab=8), theirs("constexpr_sparse_to_dense")(nonzero, mask))
+        assert same_bits(whole.sparse_to_dense(nonzero, mask, slab=8), theirs("constexpr_sparse_to_dense")(nonzero, mask))
 
     @given(shapes(), st.sampled_from([1, 2, 4, 6, 8]), st.integers(0, 2**32))
     @settings(max_examples=40, deadline=None)
@@ -126,7 +127,7 @@ class TestAgainstCoremltools:
         shape, rng = dims[0], rng_of(seed)
         packed = pack(rng.integers(0, 1 << nbits, shape, np.uint8), nbits)
         lut = rng.normal(size=1 << nbits).astype(np.float16)
-        ours = expansion.packed_lut_to_dense(packed, lut, shape, slab=8)
+        ours = whole.packed_lut_to_dense(packed, lut, shape, slab=8)
         assert same_bits(ours, theirs("constexpr_lut_to_dense", ios18=False)(lut, packed, shape))
 
     @given(shapes(), st.integers(0, 2**32))
@@ -135,7 +136,7 @@ class TestAgainstCoremltools:
         shape, rng = dims[0], rng_of(seed)
         mask = rng.integers(0, 2, shape, np.uint8)
         nonzero = rng.normal(size=np.count_nonzero(mask)).astype(np.float32)
-        ours = expansion.packed_sparse_to_dense(nonzero, pack(mask, 1), shape, slab=8)
+        ours = whole.packed_sparse_to_dense(nonzero, pack(mask, 1), shape, slab=8)
         assert same_bits(ours, theirs("constexpr_sparse_to_dense", ios18=False)(nonzero, pack(mask, 1), shape))
 
     @given(
@@ -184,7 +185,7 @@ class TestNumericContract:
 
     def test_nan_payloads_in_a_lut_survive(self) -> None:
         lut = np.array([0x7E01, 0xFE02], np.uint16).view(np.float16)
-        dense = expansion.lut_to_dense(np.array([1, 0], np.uint8), lut.reshape(1, 2, 1))
+        dense = whole.lut_to_dense(np.array([1, 0], np.uint8), lut.reshape(1, 2, 1))
         assert dense.view(np.uint16).tolist() == [0xFE02, 0x7E01]
 
 

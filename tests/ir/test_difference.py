@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ir import statistics as module
-from ir.statistics import difference
+from tests.whole import difference
 
 
 def of(ours: list[float], theirs: list[float], dtype: Any = np.float16) -> tuple[float, float, float]:

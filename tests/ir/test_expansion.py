@@ -19,6 +19,7 @@ from ir.flows import gathered, of_array, of_packed
 from ir.packing import pack, pack_tensor
 from ir.tensors import Array, PackedTensor
 from ir.types import FP16, FP32, INT4, INT8, UINT1, UINT2, UINT3, UINT4, UINT6, UINT8, DType, TensorType
+from tests import whole
 from tests.ir.constexpr_ops import op_of, same_bits, shapes
 
 Dims = tuple[tuple[int, ...], tuple[int, ...]]
@@ -118,8 +119,8 @@ class TestCuts:
     @settings(max_examples=60, deadline=None)
     def test_pieces_are_the_bytes_of_the_whole(self, what: str, data: st.DataObject, dims: Dims, slab: int) -> None:
         op = CHAINS[what](Drawn(data, dims))
-        for whole, elements in zip(evaluate(op), expanded_steps(steps(op), slab), strict=True):
-            assert b"".join(map(bytes, elements.payload(slab))) == bytes(whole.payload())
+        for evaluated, elements in zip(evaluate(op), expanded_steps(steps(op), slab), strict=True):
+            assert b"".join(map(bytes, elements.payload(slab))) == bytes(evaluated.payload())
 
 
 def codes_of(bits: int, *shape: int) -> Array:
@@ -149,7 +150,7 @@ class TestJoinedCodes:
 
     def test_a_table_that_lacks_codes_is_looked_up_one_by_one(self) -> None:
         codes, lut = codes_of(8, 600_000) % 200, np.random.default_rng(1).normal(size=(1, 200, 1)).astype(np.float16)
-        assert same_bits(expansion.lut_to_dense(codes, lut), lut[0, codes, 0])
+        assert same_bits(whole.lut_to_dense(codes, lut), lut[0, codes, 0])
 
 
 class TestChecks:
@@ -193,4 +194,4 @@ class TestChecks:
 
 def test_any_number_but_0_in_a_mask_keeps_an_element() -> None:
     mask = np.array([[0, 2], [255, 0]], np.uint8)
-    assert expansion.sparse_to_dense(np.array([1, 2], np.int8), mask).tolist() == [[0, 1], [2, 0]]
+    assert whole.sparse_to_dense(np.array([1, 2], np.int8), mask).tolist() == [[0, 1], [2, 0]]

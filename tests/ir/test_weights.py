@@ -16,12 +16,13 @@ from ir.core import Block, Function, Op, Program, Value
 from ir.diagnostics import MutationError
 from ir.mil.load import load_program
 from ir.specs import is_constexpr
-from ir.statistics import CHUNK, UNIQUE_LIMIT, statistics
+from ir.statistics import CHUNK, UNIQUE_LIMIT
 from ir.tensors import Array, ArrayTensor, MappedTensor
 from ir.types import FP16, FP32, INT4, INT8, STRING, UINT1, UINT2, UINT4, UINT8, UINT32, DType, TensorType
 from ir.verify import structure
 from ir.weights import Weight
 from tests.corpus import NAMES, Corpus
+from tests.whole import statistics
 
 X = TensorType(FP16, (1, 6))
 

@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from ir.expansion import packed_sparse_to_dense
 from mlpasses.numerics.affine import Loss, NotFiniteError, channel_view
 from mlpasses.numerics.sparsity import (
     NUMPY,
@@ -28,6 +27,7 @@ from mlpasses.numerics.sparsity import (
     choose_threshold,
 )
 from mlpasses.numerics.sparsity_kernels import NUMBA
+from tests.whole import packed_sparse_to_dense
 
 Array = npt.NDArray[Any]
 

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from ir.expansion import lut_to_dense
 from mlpasses.numerics.affine import Loss, NotFiniteError, channel_view
 from mlpasses.numerics.vector_kernels import NUMBA
 from mlpasses.numerics.vector_kmeans import NUMPY, Engine, Tables, palettize_vectors
+from tests.whole import lut_to_dense
 
 Array = npt.NDArray[Any]
 
