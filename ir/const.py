@@ -21,6 +21,9 @@ Python: TypeAlias = "str | bool | int | float | Sequence[Any] | npt.NDArray[Any]
 
 _PYTHON: Final = (str, bool, int, float, list, tuple, np.ndarray, np.generic)
 
+_SCALARS: Final = {str: TensorType(STRING), bool: TensorType(BOOL), int: TensorType(INT32), float: TensorType(FP32)}
+"""The types of literals that are one Python value."""
+
 UNREAD: Final = object()
 """In place of a scalar that nobody has asked for yet."""
 
@@ -56,6 +59,9 @@ class Const:
         Raises:
             TypeError: MIL has no element type for the value.
         """
+        scalar = _SCALARS.get(value.__class__) if dtype is None else None
+        if scalar is not None:  # most literals that are made: names, flags, axes
+            return Const(scalar, ArrayTensor(np.array(value, scalar.dtype.numpy), scalar.dtype))
         if _is_tensor(value):
             return Const(TensorType(value.dtype, value.shape), value)
         kind = dtype if dtype is not None else _dtype_of_python(value)

@@ -69,7 +69,7 @@ class ArrayTensor:
         values = np.asarray(array)
         self.dtype = dtype_of(values) if dtype is None else dtype
         if self.dtype is STRING:
-            values = values.astype(object)
+            values = values.astype(object, copy=False)
         elif values.dtype != self.dtype.numpy:
             raise TypeError(f"an array of {values.dtype} cannot hold {self.dtype}: convert it to {self.dtype.numpy}")
         self._array = values.view()
