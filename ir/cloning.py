@@ -26,10 +26,14 @@ def clone_block(block: Block, mapping: dict[Value, Value], substitute: Substitut
     alike = all(source_of(value) == source_of(stand_in) for value, stand_in in mapping.items())
     outermost = _empty_copy(block, mapping)
     copies = [(block, outermost)]
+    changed: list[Op] = []
     for original, copy in copies:  # grows: blocks are filled after those that they are nested in, whose values they may use
-        _fill(copy, original, mapping, substitute, outside, copies, alike)
+        _fill(copy, original, mapping, substitute, outside, copies, changed, alike)
         copy.set_outputs([_stand_in(v, mapping, outside) for v in original.outputs])
     used_too_early = [v for v in outside if v in mapping]
+    for op in changed:
+        for user in op.output.users:
+            user._sources = None
     if used_too_early:
         _redirect_uses(used_too_early, mapping, {copy for _, copy in copies})
     return outermost
@@ -42,11 +46,12 @@ def _fill(
     substitute: Substitute | None,
     outside: dict[Value, None],
     copies: list[tuple[Block, Block]],
+    changed: list[Op],
     alike: bool,
 ) -> None:
     """Puts copies of the ops of `original` into `copy`, with empty nested blocks, which are added to `copies`.
 
-    `alike` says whether ops of the copy have the sources of those that they are copies of.
+    Const ops whose literal is another are added to `changed`. `alike` says whether what comes from outside is of the same sources.
     """
     names, index = copy._names, copy._index
     buckets: dict[str, dict[Op, None]] = {op_type: index.setdefault(op_type, {}) for op_type in original.op_types()}
@@ -56,8 +61,9 @@ def _fill(
         op: Op = Op.__new__(Op)
         op_type = op._op_type = at._op_type
         op._attributes = at._attributes  # shared: a change makes a new one
-        if substitute is not None:
-            _substitute(op, substitute)
+        op._sources = at._sources if alike else None
+        if substitute is not None and _substitute(op, substitute) and op_type == "const":
+            changed.append(op)
         operands = op._operands = at._operands.copy()
         for parameter, held in operands.items():
             if len(held) == 1:
@@ -70,8 +76,11 @@ def _fill(
                     stand_in._uses[op, parameter, 0] = None
                 elif substitute is not None and isinstance(value, Const):
                     operands[parameter] = (substitute(value),)
+                    op._sources = None
             elif held:
                 operands[parameter] = _copied_operands(op, parameter, held, mapping, substitute, outside)
+                if substitute is not None:
+                    op._sources = None
         outputs = at._outputs
         if len(outputs) == 1:
             value = outputs[0]
@@ -82,7 +91,6 @@ def _fill(
             op._outputs = tuple([Value(value._name, value._type, op) for value in outputs])
             mapping.update(zip(outputs, op._outputs, strict=True))
             names.update((value._name, value) for value in op._outputs)
-        op._sources = at._sources if alike else None
         op._order = at._order
         op.origin = at.origin
         op._block = copy
@@ -107,12 +115,15 @@ def _fill(
     copy._count = len(original)
 
 
-def _substitute(op: Op, substitute: Substitute) -> None:
-    for name, const in op._attributes.items():
+def _substitute(op: Op, substitute: Substitute) -> bool:
+    """Lets an op hold other literals as attributes; answers with whether it does."""
+    before = op._attributes
+    for name, const in before.items():
         if name != "name":
             new = substitute(const)
             if new is not const:
                 op._attributes = {**op._attributes, name: new}
+    return op._attributes is not before
 
 
 def _copied_operands(

@@ -61,7 +61,7 @@ class Const:
         """
         scalar = _SCALARS.get(value.__class__) if dtype is None else None
         if scalar is not None:  # most literals that are made: names, flags, axes
-            return Const(scalar, ArrayTensor(np.array(value, scalar.dtype.numpy), scalar.dtype))
+            return Const._holding(np.array(value, scalar.dtype.numpy), scalar)
         if _is_tensor(value):
             return Const(TensorType(value.dtype, value.shape), value)
         kind = dtype if dtype is not None else _dtype_of_python(value)
@@ -70,7 +70,13 @@ class Const:
             array[...] = value
         else:
             array = np.asarray(value, dtype=kind.numpy)
-        return Const(TensorType(kind, array.shape), ArrayTensor(array, kind))
+        return Const._holding(array, TensorType(kind, array.shape))
+
+    @staticmethod
+    def _holding(array: Array, kind: TensorType) -> Const:
+        made = Const(kind, ArrayTensor(array, kind.dtype))
+        made._scalar = array.item() if array.size == 1 else None
+        return made
 
     @staticmethod
     def list_of(values: Iterable[Const], element: Type, length: Dim | None = None) -> Const:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from ir.const import Const
+from ir.const import UNREAD, Const
 from ir.diagnostics import MutationError
 from ir.labels import STRIDE, label_between
 from ir.types import Type
@@ -163,6 +163,7 @@ class Value:
 
 
 Operand: TypeAlias = Value | Const
+Sources: TypeAlias = tuple[Any, ...]
 Operands: TypeAlias = Mapping[str, tuple[Operand, ...]]
 
 
@@ -195,7 +196,7 @@ class Op:
         if self._blocks:
             _check_ownable(self._blocks)
         self._operands: dict[str, tuple[Operand, ...]] = {}
-        sources: list[str] = []
+        sources: list[Any] = []
         for parameter, given in operands.items():
             held: tuple[Operand, ...] = given if given.__class__ is tuple else _as_tuple(given)
             self._operands[parameter] = held
@@ -206,8 +207,8 @@ class Op:
                     _drop_uses(self)
                     raise MutationError(_no_operand(self, parameter, operand))
             if held:
-                sources += (parameter, source_of(held[0]))
-        self._sources: tuple[str, ...] | None = tuple(sources)
+                sources += (parameter, *source_of(held[0]))
+        self._sources: Sources | None = tuple(sources)
         for block in self._blocks:
             block._parent = self
         self._block: Block | None = None
@@ -236,14 +237,15 @@ class Op:
         return MappingProxyType(self._operands)
 
     @property
-    def sources(self) -> tuple[str, ...]:
+    def sources(self) -> Sources:
         """What feeds the op: each parameter that has an operand, followed by the `source_of` its first one.
 
-        `("x", "conv", "y", "const")` for `add(x=%a, y=%b)` where a convolution makes `%a`. Kept until an operand changes: what is asked of
-        the ops just before many ops is asked once for all that have the same sources, without a look at the operands of each.
+        `("x", "conv", None, "y", "const", 0.5)` for `add(x=%a, y=%b)` where a convolution makes `%a`, and `%b` is 0.5. Kept until an
+        operand changes, so that what is asked of what feeds ops is asked once for all that have the same sources, and not of the operands
+        of each. A constant that was read since then may stand there as `UNREAD`.
         """
         if self._sources is None:
-            self._sources = tuple([each for name, held in self._operands.items() if held for each in (name, source_of(held[0]))])
+            self._sources = tuple([each for name, held in self._operands.items() if held for each in (name, *source_of(held[0]))])
         return self._sources
 
     @property
@@ -346,12 +348,14 @@ class Op:
 
     def set_attribute(self, name: str, value: Const) -> None:
         self._attributes = {**self._attributes, name: value}  # a new one, since clones share them
+        _forget_sources(self)
         _touch(self)
 
     def unset_attribute(self, name: str) -> None:
         """Removes an attribute, if it is there."""
         if name in self._attributes:
             self._attributes = {key: value for key, value in self._attributes.items() if key != name}
+            _forget_sources(self)
             _touch(self)
 
     def is_before(self, other: Op) -> bool:
@@ -1023,12 +1027,30 @@ def constant_of(operand: Operand) -> Const | None:
     return None
 
 
-def source_of(operand: Operand) -> str:
-    """What an operand comes from: the type of an op, `const` for a literal as for the output of a `const` op; "" for an input."""
+def source_of(operand: Operand) -> tuple[str, Any]:
+    """What an operand comes from: the type of an op, `const` for a literal as for the output of a `const` op, "" for an input.
+
+    With it, of a constant: what `Const.scalar` answered, or `UNREAD` where nobody has asked it. No constant is read for this.
+    """
     if operand.__class__ is not Value:
-        return "const"
+        return "const", operand._scalar  # type: ignore[union-attr]  # what is no value is a literal
     owner = operand._owner
-    return owner._op_type if owner.__class__ is Op else ""
+    if owner.__class__ is not Op:
+        return "", None
+    op_type = owner._op_type
+    if op_type != "const":
+        return op_type, None
+    literal = owner._attributes.get("val")
+    return "const", UNREAD if literal is None else literal._scalar
+
+
+def _forget_sources(op: Op) -> None:
+    """Another constant feeds those that use `op`."""
+    if op._op_type == "const":
+        for value in op._outputs:
+            for user, _, _ in value._uses:
+                if user.__class__ is Op:
+                    user._sources = None
 
 
 def _order_of(op: Op) -> int:

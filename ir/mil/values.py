@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from math import prod
 from typing import Any, Final, TypeAlias
 
@@ -130,7 +131,9 @@ class Decoder:
         return found
 
     def const(self, message: schema.Value) -> Const:
-        """The literal that a `Value` means; equal ones are one object.
+        """The literal that a `Value` means; equal ones are one object, but for single strings: most of those are names of ops.
+
+        What is a single number is read at once, since it is one of a few, and rules ask for it (`Op.sources`); other tensors wait.
 
         Raises:
             PackageError: it has no content, or content that disagrees with its type; or its blob is not what the type says.
@@ -177,8 +180,12 @@ class Decoder:
         value = message.immediateValue
         content = value.WhichOneof("value")
         if isinstance(kind, TensorType) and content in ("tensor", None):
-            _check_tensor(value.tensor, _static_tensor_type(kind))
-            return Const(kind, WireTensor(raw, kind, doc), doc)
+            static = _static_tensor_type(kind)
+            _check_tensor(value.tensor, static)
+            const = Const(kind, WireTensor(raw, static, doc), doc)
+            with suppress(PackageError):  # whoever asks for it will be told
+                const.scalar()
+            return const
         if isinstance(kind, ListType | TupleType) and content == ("list" if isinstance(kind, ListType) else "tuple"):
             return Const(kind, tuple(self.const(v) for v in getattr(value, content).values), doc)
         if isinstance(kind, DictionaryType) and content == "dictionary":

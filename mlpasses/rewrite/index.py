@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 from attrs import field, frozen
 
 from ir.const import UNREAD
-from ir.core import FEW, Block, Op, Operand, Value, constant_of, source_of
+from ir.core import FEW, Block, Op, Operand, Sources, constant_of, source_of
 from mlpasses.rewrite.patterns import ConstPattern, OneOf, OpPattern, Pattern, PatternError, subpatterns
 from mlpasses.rewrite.rules import Rule
 
@@ -80,7 +80,7 @@ class Test:
     def left(self, op: Op) -> list[Entry]:
         """The entries that are not ruled out for `op`."""
         operand = op.get(self.parameter)
-        kind = CONST if operand is None else source_of(operand)
+        kind = CONST if operand is None else source_of(operand)[0]
         found = [*self.by_kind.get(kind, ())]
         if kind == CONST and self.valued:
             if operand is None:  # there may be a default
@@ -90,11 +90,17 @@ class Test:
                 found.extend(each.entry for each in self.valued if _is_between(each, value))
         return found
 
+    def leaves(self, kind: str | None, value: Any) -> bool:
+        """Whether an entry is not ruled out where the operand comes from `kind` (None: there is none) and, if a constant, is `value`."""
+        if kind is None:  # there may be a default
+            return bool(self.valued) or CONST in self.by_kind
+        return kind in self.by_kind or (kind == CONST and self.may_be(value))
+
     def may_be(self, value: Any) -> bool:
         """Whether a constant whose only element is `value` (None for one that has several) leaves an entry that wants a value."""
         if isinstance(value, str):
             return value in self.texts
-        return value is not None and any(low <= value <= high for low, high in self.ranges)
+        return value is not None and value is not UNREAD and any(low <= value <= high for low, high in self.ranges)
 
 
 @frozen(eq=False)
@@ -109,67 +115,43 @@ class Candidates:
         found = [*self.always, *(entry for test in self.tests for entry in test.left(op))]
         return found if len(found) < 2 else sorted(dict.fromkeys(found), key=_position)
 
+    def leave(self, sources: Sources) -> bool:
+        """Whether any is not ruled out for ops that have these sources."""
+        held = {parameter: (kind, value) for parameter, kind, value in zip(sources[::3], sources[1::3], sources[2::3], strict=True)}
+        return bool(self.always) or any(test.leaves(*held.get(test.parameter, (None, None))) for test in self.tests)
+
 
 def seeds(block: Block, candidates: Mapping[str, Candidates]) -> list[Op]:
     """The ops of a block for which an entry is not ruled out, in order.
 
-    The loop over all roots of a program, hence written out, and reading slots: most of its time is memory that is not in the cache, and
-    what is not looked at costs nothing. What feeds a root is judged once for all that have the same sources; the operands are looked at
-    where a constant has to be read, and its value is judged once for each test: most constants of a program have one of a few. In the order
-    of the program, since ops that are neighbours there are neighbours in memory: type by type it takes four times as long.
+    What feeds a root is judged once for all that have the same sources, values of constants included. The loop over all roots of a program,
+    hence reading slots: most of its time is memory that is not in the cache, and operands are not looked at. In the order of the program,
+    since ops that are neighbours there are neighbours in memory: type by type it takes four times as long.
     """
-    judged: dict[str, dict[tuple[str, ...], bool | list[_Question]]] = {op_type: {} for op_type in candidates}
-    values: dict[Test, dict[Any, bool]] = {test: {} for each in candidates.values() for test in each.tests}
+    judged: dict[str, dict[Sources, bool]] = {op_type: {} for op_type in candidates}
     found: list[Op] = []
-    literal: Any  # a literal; checked where it is taken from, since this is the hot loop
     for op in _roots(block, judged):
         verdicts = judged[op._op_type]
-        sources = op._sources or op.sources
-        verdict = verdicts.get(sources)
+        verdict = verdicts.get(op._sources or op.sources)
         if verdict is None:
-            verdict = verdicts[sources] = _judged(candidates[op._op_type], sources, values)
-        if verdict is True:
+            verdict = _judge(op, candidates[op._op_type], verdicts)
+        if verdict:
             found.append(op)
-        elif verdict:
-            operands = op._operands
-            for parameter, fits, test in verdict:
-                operand = operands[parameter][0]
-                try:
-                    literal = operand._owner._attributes["val"] if operand.__class__ is Value else operand
-                except KeyError:  # a const op without its value: never, in a legal program
-                    continue
-                value = literal._scalar
-                if value is UNREAD:
-                    value = literal.scalar()
-                fit = fits.get(value)
-                if fit is None:
-                    fit = fits[value] = test.may_be(value)
-                if fit:
-                    found.append(op)
-                    break
     return found
 
 
-_Question: TypeAlias = "tuple[str, dict[Any, bool], Test]"
-"""Where a constant is whose value decides, what is known of values, and who knows of others."""
-
-
-def _judged(candidates: Candidates, sources: tuple[str, ...], values: Mapping[Test, dict[Any, bool]]) -> bool | list[_Question]:
-    """Whether an entry is left for roots with these sources; what to ask of their constants, where that decides."""
-    if candidates.always:
-        return True
-    kinds = dict(zip(sources[::2], sources[1::2], strict=True))
-    questions: list[_Question] = []
+def _judge(op: Op, candidates: Candidates, verdicts: dict[Sources, bool]) -> bool:
+    """Whether an entry is left for a root, and so for all with its sources. Constants whose values decide are read, where nobody has."""
     for test in candidates.tests:
-        kind = kinds.get(test.parameter)
-        if kind is None:  # there may be a default
-            if test.valued or CONST in test.by_kind:
-                return True
-        elif kind in test.by_kind:
-            return True
-        elif kind == CONST and test.valued:
-            questions.append((test.parameter, values[test], test))
-    return questions
+        operand = op.get(test.parameter) if test.valued else None
+        literal = None if operand is None else constant_of(operand)
+        if literal is not None:
+            literal.scalar()
+    op._sources = None  # what was read is among them from now on
+    sources = op.sources
+    if sources not in verdicts:
+        verdicts[sources] = candidates.leave(sources)
+    return verdicts[sources]
 
 
 def _roots(block: Block, op_types: Mapping[str, object]) -> Iterator[Op]:

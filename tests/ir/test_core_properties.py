@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from ir.const import Const
-from ir.core import OUTPUTS, Block, Function, Op, Operand, Program, Value
+from ir.const import UNREAD, Const
+from ir.core import OUTPUTS, Block, Function, Op, Operand, Program, Value, constant_of
 from ir.diagnostics import MutationError
 from ir.types import FP16, FP32, TensorType
 
@@ -258,7 +258,10 @@ class Mutations(RuleBasedStateMachine):
     def sources_are_those_of_the_first_operands(self) -> None:
         for op in self.ops:
             firsts = [(parameter, held[0]) for parameter, held in op.operands.items() if held]
-            assert op.sources == tuple(each for parameter, operand in firsts for each in (parameter, _comes_from(operand)))
+            assert list(zip(op.sources[::3], op.sources[1::3], strict=True)) == [(name, _comes_from(operand)) for name, operand in firsts]
+            for (_, operand), value in zip(firsts, op.sources[2::3], strict=True):
+                literal = constant_of(operand)
+                assert value is UNREAD or value == (None if literal is None else literal.scalar())
 
     @invariant()
     def blocks_belong_where_they_are_held(self) -> None:

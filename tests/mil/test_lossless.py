@@ -434,6 +434,13 @@ def test_decoding_is_left_until_asked(tmp_path: Path) -> None:
     assert const.type is TensorType(BOOL, (2,))
 
 
+def test_a_single_number_is_read_at_once_and_goes_back_as_it_came() -> None:
+    raw = value_of(Const.of(0.5, FP16))
+    const = Decoder(no_weights).const(raw)
+    assert Op("some", {"x": const}, []).sources == ("x", "const", 0.5)
+    assert Encoder(lambda tensor: None).const(const) == raw.SerializeToString()
+
+
 @pytest.fixture
 def interface(tmp_path: Path) -> Path:
     """A package with two functions, each with a described input and output."""
