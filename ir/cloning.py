@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from ir.collector import collector_paused
 from ir.const import Const
-from ir.core import Block, Op, Operand, Value, source_of
+from ir.core import Block, Op, Operand, Value, forget_sources, source_of
 
 Substitute: TypeAlias = "Callable[[Const], Const]"
 
@@ -32,8 +32,7 @@ def clone_block(block: Block, mapping: dict[Value, Value], substitute: Substitut
         copy.set_outputs([_stand_in(v, mapping, outside) for v in original.outputs])
     used_too_early = [v for v in outside if v in mapping]
     for op in changed:
-        for user in op.output.users:
-            user._sources = None
+        forget_sources(op)
     if used_too_early:
         _redirect_uses(used_too_early, mapping, {copy for _, copy in copies})
     return outermost

@@ -348,14 +348,14 @@ class Op:
 
     def set_attribute(self, name: str, value: Const) -> None:
         self._attributes = {**self._attributes, name: value}  # a new one, since clones share them
-        _forget_sources(self)
+        forget_sources(self)
         _touch(self)
 
     def unset_attribute(self, name: str) -> None:
         """Removes an attribute, if it is there."""
         if name in self._attributes:
             self._attributes = {key: value for key, value in self._attributes.items() if key != name}
-            _forget_sources(self)
+            forget_sources(self)
             _touch(self)
 
     def is_before(self, other: Op) -> bool:
@@ -1044,8 +1044,8 @@ def source_of(operand: Operand) -> tuple[str, Any]:
     return "const", UNREAD if literal is None else literal._scalar
 
 
-def _forget_sources(op: Op) -> None:
-    """Another constant feeds those that use `op`."""
+def forget_sources(op: Op) -> None:
+    """What `op` has as its value is another: those that use it have other sources."""
     if op._op_type == "const":
         for value in op._outputs:
             for user, _, _ in value._uses:

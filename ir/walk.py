@@ -42,16 +42,15 @@ def walk(root: Op | Block | Function | Program) -> Iterator[Op]:
             pending.pop()
 
 
-def literals(block: Block) -> Iterator[Const]:
-    """The literals that the ops of a block itself hold as operands and as attributes, other than names."""
-    for op in block:
-        for name, const in op._attributes.items():
-            if name != "name":
-                yield const
-        for held in op._operands.values():
-            for operand in held:
-                if operand.__class__ is Const:
-                    yield operand
+def literals(op: Op) -> Iterator[Const]:
+    """The literals that an op itself holds as operands and as attributes, other than its name."""
+    for name, const in op._attributes.items():
+        if name != "name":
+            yield const
+    for held in op._operands.values():
+        for operand in held:
+            if operand.__class__ is Const:
+                yield operand
 
 
 def used_values(op: Op) -> Iterator[Value]:

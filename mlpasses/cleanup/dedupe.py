@@ -10,18 +10,17 @@ each keeps its own, and they share one tensor, so that the weight file holds it 
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import ClassVar
 
 from attrs import frozen
 
 from ir.const import Const
 from ir.core import Op, Program
-from ir.mil.placement import goes_to_file
+from ir.mil.placement import goes_to_file, takes_blobs
 from ir.substitute import substitute_literals
 from ir.tensors import Tensor
 from ir.walk import literals as literals_of
-from ir.walk import walk
 from mlpasses.cleanup.literals import Literals, place_of
 from mlpasses.cleanup.scopes import NAME, merge_equal
 from mlpasses.context import Context
@@ -35,7 +34,7 @@ class DeduplicateConsts(ProgramPass):
 
     Equal means bit for bit, in type, shape and docstring: -0 differs from 0, and one NaN from another. Nothing that is merely close is
     merged, and no byte of a weight changes. A constant that a block returns keeps its name. Weights are those tensors that a weight file
-    holds, in `const` ops, literal operands and attributes alike; what stands in the program itself stays where it is.
+    holds, of `const` ops and, as operands or attributes, of constexpr ops; what stands in the program itself stays where it is.
     """
 
     preserves: ClassVar[frozenset[Preserved]] = EVERYTHING
@@ -79,12 +78,11 @@ def _share(program: Program, literals: Literals, cx: Context) -> int:
             weight = weights.setdefault(id(literals.tensor(data)), data)
             return const if place_of(weight) == place_of(data) else Const(const.type, weight, const.doc)
 
-        for function in part.functions.values():
-            for op in walk(function):
-                changed = substitute_literals(op, substitute)
-                if changed:
-                    cx.touched[op] = None
-                    shared += changed
+        for op in _holders(part):
+            changed = substitute_literals(op, substitute)
+            if changed:
+                cx.touched[op] = None
+                shared += changed
     return shared
 
 
@@ -92,11 +90,20 @@ def _has_doubles(program: Program, literals: Literals) -> bool:
     """Whether some weight is stored twice. Looking at literals takes a quarter of what it takes to ask each op for substitutes."""
     weights: dict[int, Tensor] = {}
     for part in program.programs():
-        for block in (block for function in part.functions.values() for block in function.blocks()):
-            for const in literals_of(block):
+        for op in _holders(part):
+            for const in literals_of(op):
                 data = const.data
                 if not isinstance(data, tuple) and goes_to_file(data, part.spec_version):
                     first = weights.setdefault(id(literals.tensor(data)), data)
                     if first is not data and place_of(first) != place_of(data):
                         return True
     return False
+
+
+def _holders(program: Program) -> Iterator[Op]:
+    """The ops of a program whose literals weight files hold, stages' apart."""
+    for function in program.functions.values():
+        for block in function.blocks():
+            op_types = [op_type for op_type in block.op_types() if op_type == "const" or takes_blobs(op_type)]
+            if op_types:
+                yield from block.ops(*op_types)

@@ -262,6 +262,17 @@ class TestShared:
         program = Program([function("main", ArrayTensor(small)), function("other", ArrayTensor(small.copy()))], spec_version=9)
         assert DeduplicateConsts().apply(program, Context()) == 0
 
+    def test_a_literal_operand_that_no_file_holds_stays_what_it_is(self, tmp_path: Path) -> None:
+        half = WEIGHT.astype(np.float16)
+        built = Program([function("main", ArrayTensor(half), ArrayTensor(half + np.float16(1)))], spec_version=9)
+        loaded = load_program(built.save(tmp_path / "one.mlpackage"))
+        _, second = loaded.ops("mul")
+        literal = Const.of(half.copy())
+        second.set("y", literal)
+        result = run(loaded, DeduplicateConsts())
+        assert result.report.passes[0].changes == 0
+        assert [op["y"] is literal for op in result.program.ops("mul")] == [False, True]
+
     def test_literal_operands_and_attributes_share_too(self) -> None:
         data = PackedTensor(bytes(range(32)), INT4, (8, 8))
         program = Program(spec_version=9)
