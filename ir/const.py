@@ -149,6 +149,9 @@ class Const:
     def with_doc(self, doc: str) -> Const:
         return Const(self.type, self.data, doc)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Const, (self.type, self.data, self.doc)  # what is known of it besides holds in this process only
+
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True

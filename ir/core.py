@@ -348,14 +348,16 @@ class Op:
 
     def set_attribute(self, name: str, value: Const) -> None:
         self._attributes = {**self._attributes, name: value}  # a new one, since clones share them
-        forget_sources(self)
+        if name == "val":
+            forget_sources(self)
         _touch(self)
 
     def unset_attribute(self, name: str) -> None:
         """Removes an attribute, if it is there."""
         if name in self._attributes:
             self._attributes = {key: value for key, value in self._attributes.items() if key != name}
-            forget_sources(self)
+            if name == "val":
+                forget_sources(self)
             _touch(self)
 
     def is_before(self, other: Op) -> bool:
