@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from tests import oracle
 from tests.bench.__main__ import as_dict, table
 from tests.bench.cases import CASES, Setting
 from tests.bench.decoder import CHUNK, LARGE, SMALL, TINY, draw, package
-from tests.bench.measure import Contender, Measured, Run, interleaved, private_memory, python, run
+from tests.bench.measure import Contender, Measured, Run, interleaved, private_memory, python, rested, run
 
 
 def test_decoders_have_the_parameters_they_are_known_for() -> None:
@@ -46,6 +47,15 @@ def test_contenders_take_turns_and_warm_up_in_each() -> None:
     measured = interleaved(contenders, 2, said.append)
     assert [" ".join(line.split()[:3]) for line in said] == ["warm-up 1: a", "run 1: a", "run 1: b", "warm-up 2: a", "run 2: a", "run 2: b"]
     assert [(len(each.runs), len(each.colder)) for each in measured] == [(2, 2), (2, 0)]
+
+
+def test_rested_contenders_take_turns_and_wait_before_each_run() -> None:
+    said: list[str] = []
+    started = time.monotonic()
+    measured = rested([Contender("a", python("-c", "pass")), Contender("b", python("-c", "pass"))], 2, said.append, rest=0.5)
+    assert time.monotonic() - started >= 2
+    assert [" ".join(line.split()[:4]) for line in said] == ["run 1, rested: a", "run 1, rested: b", "run 2, rested: a", "run 2, rested: b"]
+    assert [len(each.runs) for each in measured] == [2, 2]
 
 
 def test_what_is_typical_after_others_leaves_the_very_first_run_out() -> None:
