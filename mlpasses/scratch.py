@@ -40,6 +40,7 @@ class Store:
     """
 
     def __init__(self, sizes: Iterable[int], folder: str | os.PathLike[str] | None = None) -> None:
+        self._folder = folder
         self._memory: list[bytearray | None] = []
         self._starts: list[int] = []
         self._sizes: list[int] = []
@@ -67,7 +68,7 @@ class Store:
 
     def portion(self, slots: range) -> Store:
         """A store of some slots of this one, which are numbered from 0 there: what a worker that writes to no others needs to know."""
-        part = Store(())
+        part = Store((), self._folder)
         which = slice(slots.start, slots.stop)
         part._memory, part._starts, part._sizes = self._memory[which], self._starts[which], self._sizes[which]
         part._file = self._file
@@ -87,6 +88,14 @@ class Store:
             memory[position : position + len(data)] = data
         elif self._file is not None:
             self._file.write_at(self._starts[slot] + position, data)
+
+    def room(self, size: int) -> ScratchFile:
+        """A file for what a worker lays out for itself. It goes away with what is read from it.
+
+        Raises:
+            ConfigError: the scratch folder cannot be written to, or has too little space.
+        """
+        return ScratchFile(size, self._folder)
 
     def discard(self) -> None:
         """Removes a named file at once: there will be no results. An executor may hold on to the store for as long as itself lives."""

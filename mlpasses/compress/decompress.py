@@ -134,10 +134,7 @@ class DecompressJob:
     def run(self, engine: EngineName, out: Writer) -> Finished:
         results = expanded_steps(self.chained)
         for index in self.outputs:
-            position = 0
-            for piece in results[index].payload():
-                out.store.write(out.slots[str(index)], position, piece)
-                position += len(piece)
+            out.stream(str(index), results[index].payload())
         return Finished({str(index): Part(results[index].dtype, results[index].shape) for index in self.outputs}, Loss())
 
 

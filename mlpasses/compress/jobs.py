@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
@@ -16,8 +16,11 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from ir.tensors import Tensor
+from ir import flows
+from ir.flows import Flow, Stored
+from ir.tensors import Array, Tensor
 from ir.types import DType
+from mlpasses.compress.bands import ELEMENTS
 from mlpasses.context import Context
 from mlpasses.numerics import loss
 from mlpasses.numerics.affine import Loss, NotFiniteError
@@ -125,6 +128,27 @@ class Writer:
         """Writes all of a part, whose type takes whole bytes."""
         self.write(part, 0, np.ascontiguousarray(array, dtype.numpy))
         return Part(dtype, array.shape)
+
+    def stream(self, part: str, pieces: Iterable[memoryview]) -> None:
+        """Writes all of a part, whose bytes come in pieces."""
+        position = 0
+        for piece in pieces:
+            self.store.write(self.slots[part], position, piece)
+            position += len(piece)
+
+    def array(self, flow: Flow) -> Array:
+        """All elements of a flow, in its shape: as they lie where they lie somewhere, and otherwise laid out, the many in a scratch file.
+
+        Raises:
+            ConfigError: the scratch folder has too little space.
+        """
+        if flow.size <= ELEMENTS or (isinstance(flow, Stored) and flow.bits is None):
+            return flows.gathered(flow)
+        file, position = self.store.room(flow.size * flow.dtype.itemsize), 0
+        for part in flows.parts(flow):
+            file.write_at(position, part.view(np.uint8).data)
+            position += part.nbytes
+        return np.frombuffer(file.view, flow.dtype).reshape(flow.shape)
 
     def tensors(self, parts: Mapping[str, Part]) -> dict[str, Tensor]:
         """What has been written, as tensors of these types and shapes."""

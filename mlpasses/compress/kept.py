@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from ir.flows import SLAB, Flow, of_tensor
+from ir.flows import SLAB, Computed, Flow, Room, of_tensor, parts
 from ir.slabs import kept_of, places_of, shape_of, slabs, split_of, under
 from mlpasses.forms.form import Form, Indexed
 from mlpasses.numerics.affine import Array
@@ -40,11 +40,33 @@ class Kept:
                 self.count += kept.size
 
 
-def of_vectors(flags: Array, shape: tuple[int, ...], axis: int, vector: int) -> Array:
-    """The flags of vectors along an axis, of those of their elements: one is kept if any of its elements is."""
-    split = (*shape[:axis], shape[axis] // vector, vector, *shape[axis + 1 :])
-    flagged: Array = flags.reshape(split).max(axis=axis + 1)
-    return flagged
+def flags_of_vectors(flags: Iterable[Array], shape: tuple[int, ...], axis: int, vector: int) -> Iterator[Array]:
+    """The flags of vectors along an axis, in pieces, of those of their elements: a vector is kept if any of its elements is."""
+    inner = math.prod(shape[axis + 1 :])
+    unit = vector * inner
+    held: list[Array] = []
+    count = 0
+    for part in flags:
+        held.append(part.copy())
+        count += part.size
+        if count >= unit:
+            joined = np.concatenate(held)
+            end = count - count % unit
+            yield joined[:end].reshape(-1, vector, inner).max(axis=1).reshape(-1)
+            held, count = [joined[end:]], count - end
+
+
+def mask_of_vectors(mask: Flow, axis: int, vector: int) -> Flow:
+    """The mask of vectors along an axis, of one of elements."""
+
+    def pieces(room: Room) -> Iterator[Array]:
+        for part in flags_of_vectors(parts(mask), mask.shape, axis, vector):
+            out = room(part.size)
+            out[:] = part
+            yield out
+
+    shape = tuple(dim // vector if at == axis else dim for at, dim in enumerate(mask.shape))
+    return Computed(shape, mask.dtype, pieces, 1 + mask.stages)
 
 
 def share_used(form: Form) -> float | None:

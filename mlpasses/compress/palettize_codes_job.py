@@ -10,14 +10,15 @@ import numpy as np
 import numpy.typing as npt
 from attrs import evolve, frozen
 
+from ir import flows
 from ir.expansion import cast, spread
-from ir.flows import Computed, Flow, Room, gathered, of_array, of_tensor, ones_of, parts
+from ir.flows import Computed, Flow, Room, of_tensor, ones_of
 from ir.packing import packed_size
 from ir.tensors import AbstractTensor, ArrayTensor, Tensor
 from ir.types import INT8, UINT1, UINT8, UINT_BY_BITS, DType
 from mlpasses.compress.bands import Band, bands, taken
 from mlpasses.compress.jobs import OVERFLOWING, Declined, EngineName, Finished, Outcome, Part, Writer
-from mlpasses.compress.kept import Kept, of_vectors, share_used
+from mlpasses.compress.kept import Kept, mask_of_vectors, share_used
 from mlpasses.compress.losses import loss_if_finite
 from mlpasses.compress.palettize_job import (
     Engines,
@@ -29,7 +30,6 @@ from mlpasses.compress.palettize_job import (
     repeated_flow,
     tables_of,
     too_many,
-    viewed,
 )
 from mlpasses.compress.palettize_layout import Layout
 from mlpasses.config.palettize import Palettize
@@ -39,7 +39,6 @@ from mlpasses.numerics import palette
 from mlpasses.numerics.affine import Array, Emit
 from mlpasses.numerics.bitstream import Packer
 from mlpasses.numerics.distinct import Distinct
-from mlpasses.numerics.pieces import Readable
 
 
 @frozen(eq=False)
@@ -66,10 +65,10 @@ class PalettizeCodesJob:
         }
 
     def run(self, engine: EngineName, out: Writer) -> Outcome:
-        engines, layout, mask = engines_named(engine), self.layout, self.stored.mask
-        flags = None if mask is None else of_tensor(mask)
+        engines, layout, mask = engines_named(engine, out.array), self.layout, self.stored.mask
+        flags: Flow | None = None if mask is None else of_tensor(mask)
         if flags is not None and layout.vector > 1:
-            of_elements, flags = flags, of_array(of_vectors(gathered(flags), self.shape, layout.axis, layout.vector))
+            of_elements, flags = flags, mask_of_vectors(flags, layout.axis, layout.vector)
             if ones_of(flags) * layout.vector != ones_of(of_elements):
                 return Declined(
                     f"its mask keeps parts of vectors of {layout.vector}, and an index stands for a whole one: prune it with "
@@ -89,7 +88,7 @@ class PalettizeCodesJob:
         shape = layout.indices(self.shape) if kept is None else (kept.count,)
         parts = {"indices": Part(UINT_BY_BITS[width], shape), "lut": out.whole("lut", dtype, entries)}
         if flags is not None and layout.vector > 1:
-            out.write("mask", 0, np.packbits(gathered(flags).reshape(-1), bitorder="little"))
+            out.stream("mask", flows.payload(flags, UINT1))
             parts["mask"] = Part(UINT1, flags.shape)
         tensors = out.tensors(parts)
         joint = joint_form(self.stored, tensors["indices"], tensors["lut"], layout, tensors.get("mask", mask))
@@ -116,7 +115,7 @@ class PalettizeCodesJob:
         if len(widths) == 1:
             return widths[0]
         most = 0
-        for band, values in taken(self._values(), self._cut(engines)):
+        for band, values in taken(self._values(), self._cut(engines), engines.whole):
             most = max(most, most_distinct(values, layout_of_band(band, self.layout), engines))
         return next((each for each in widths if most <= 1 << each), None) or Declined(too_many(most, 1 << widths[-1]))
 
@@ -134,15 +133,15 @@ class PalettizeCodesJob:
     def _entries(self, layout: Layout, engines: Engines, emit: Emit) -> Array:
         """The tables; the index of every element or vector is emitted."""
         cut, importance = self._cut(engines), self._importance()
-        weights = repeat(None) if importance is None else (each for _, each in taken(importance, cut))
+        weights = repeat(None) if importance is None else (each for _, each in taken(importance, cut, engines.whole))
         found = [
             self._entries_of(band, values, weight, layout, engines, emit)
-            for (band, values), weight in zip(taken(self._values(), cut), weights, strict=False)
+            for (band, values), weight in zip(taken(self._values(), cut, engines.whole), weights, strict=False)
         ]
         return found[0] if len(found) == 1 else np.concatenate(found, axis=cut[0].axis)
 
     def _entries_of(
-        self, band: Band, values: Readable, importance: Readable | None, layout: Layout, engines: Engines, emit: Emit
+        self, band: Band, values: Array, importance: Array | None, layout: Layout, engines: Engines, emit: Emit
     ) -> Array:
         stored, choose = self.stored.values, codebook_of(self.config)
         if self.stored.mask is not None and importance is None:
@@ -155,7 +154,7 @@ class PalettizeCodesJob:
         if again:
             view = here.view(values.shape)
             entries = found.reshape(view[1], -1).astype(np.float16)
-            nearest, _ = palette.assign_view(viewed(values, view), entries, engines.scalars, band.emit(emit))
+            nearest, _ = palette.assign_view(values.reshape(view), entries, engines.scalars, band.emit(emit))
             found = nearest.entries.reshape(found.shape)
         return found.astype(entry_type(stored.data.dtype).numpy)
 
@@ -175,7 +174,7 @@ def _halves(integers: Flow) -> Flow:
     numbers = np.arange(256, dtype=np.uint8).view(integers.dtype).astype(np.float16)
 
     def pieces(room: Room) -> Iterator[Array]:
-        for part in parts(integers):
+        for part in flows.parts(integers):
             yield numbers.take(part.view(np.uint8), out=room(part.size), mode="clip")
 
     return Computed(integers.shape, numbers.dtype, pieces, 1 + integers.stages)

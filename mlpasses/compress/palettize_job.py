@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import repeat
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -26,11 +26,10 @@ from mlpasses.forms.canonical import repeated_array
 from mlpasses.forms.decoding import dense_flow
 from mlpasses.forms.form import Floats, Form, Indexed
 from mlpasses.numerics import bitstream, palette, vector_kmeans
-from mlpasses.numerics.affine import Array, Emit, Loss, NotFiniteError, View, channel_view
+from mlpasses.numerics.affine import Array, Emit, Loss, NotFiniteError, channel_view
 from mlpasses.numerics.bitstream import Pack, Packer
 from mlpasses.numerics.distinct import distinct_counts
 from mlpasses.numerics.loss import Between
-from mlpasses.numerics.pieces import Readable
 
 SECONDS_PER_BYTE: Final = 10e-9
 """In NumPy, for tables of the whole weight."""
@@ -70,7 +69,7 @@ class PalettizeJob:
 
     def run(self, engine: EngineName, out: Writer) -> Outcome:
         weight = rounded(self.weight, self.layout.stored.numpy)
-        engines = engines_named(engine)
+        engines = engines_named(engine, out.array)
         chosen = self._width(weight, engines)
         if isinstance(chosen, Declined):
             return chosen
@@ -106,7 +105,7 @@ class PalettizeJob:
         if len(widths) == 1:
             return widths[0]
         cut = cut_of(weight, self.layout, engines)
-        most = max(most_distinct(values, layout_of_band(band, self.layout), engines) for band, values in taken(weight, cut))
+        most = max(most_distinct(values, layout_of_band(band, self.layout), engines) for band, values in taken(weight, cut, engines.whole))
         return next((width for width in widths if most <= 1 << width), None) or Declined(too_many(most, 1 << widths[-1]))
 
 
@@ -123,6 +122,8 @@ class Engines:
     vectors: vector_kmeans.Engine
     pack: Pack
     measure: Between
+    whole: Callable[[Flow], Array]
+    """Who makes an array of a flow."""
 
 
 @frozen(eq=False)
@@ -136,14 +137,14 @@ class Tables:
     loss: Loss
 
 
-def engines_named(name: EngineName) -> Engines:
+def engines_named(name: EngineName, whole: Callable[[Flow], Array]) -> Engines:
     """The engines by name; the compiled ones are loaded when they are asked for."""
     if name == "numpy":
-        return Engines(palette.NUMPY, vector_kmeans.NUMPY, bitstream.pack, measure_named(name))
+        return Engines(palette.NUMPY, vector_kmeans.NUMPY, bitstream.pack, measure_named(name), whole)
     # Numba takes longer to import than a small model to palettize.
     from mlpasses.numerics import bitstream_kernels, palette_kernels, vector_kernels
 
-    return Engines(palette_kernels.NUMBA, vector_kernels.NUMBA, bitstream_kernels.pack, measure_named(name))
+    return Engines(palette_kernels.NUMBA, vector_kernels.NUMBA, bitstream_kernels.pack, measure_named(name), whole)
 
 
 def effort_of(nbytes: int, layout: Layout) -> float:
@@ -153,13 +154,13 @@ def effort_of(nbytes: int, layout: Layout) -> float:
 
 
 def tables_of(
-    weight: Readable,
+    weight: Array,
     layout: Layout,
     config: Palettize,
     engines: Engines,
     emit: Emit | None,
     choose: palette.Codebook,
-    importance: Readable | None = None,
+    importance: Array | None = None,
 ) -> Tables:
     """Chooses tables of one width for a weight, and emits the index of each element, or vector, unless only tables are asked
     for. `choose` chooses the entries of scalars.
@@ -173,15 +174,15 @@ def tables_of(
     if layout.vector > 1:
         view = channel_view(weight.shape, layout.axis)
         vectors, loss = vector_kmeans.palettize_vectors(
-            weight[...].reshape(view), layout.vector, 1 << width, engines.vectors, _nowhere if emit is None else emit,
-            groups=math.prod(layout.groups), importance=None if importance is None else importance[...].reshape(view), seed=config.seed,
+            weight.reshape(view), layout.vector, 1 << width, engines.vectors, _nowhere if emit is None else emit,
+            groups=math.prod(layout.groups), importance=None if importance is None else importance.reshape(view), seed=config.seed,
         )  # fmt: skip
         if config.mode == "unique" and loss.noise:
             raise palette.TooManyValuesError((1 << width) + 1, 1 << width)
         return Tables(vectors.entries.reshape(shape), float(vectors.used.mean()) / (1 << width), loss)
     view = layout.view(weight.shape)
-    spread = None if importance is None else viewed(importance, view)
-    found, loss = palette.palettize_view(viewed(weight, view), width, choose, engines.scalars, emit, spread)
+    spread = None if importance is None else importance.reshape(view)
+    found, loss = palette.palettize_view(weight.reshape(view), width, choose, engines.scalars, emit, spread)
     return Tables(found.entries.reshape(shape), float(found.used.mean()) / (1 << width), loss)
 
 
@@ -192,23 +193,16 @@ def codebook_of(config: Palettize) -> palette.Codebook:
     return {"kmeans": palette.kmeans, "uniform": palette.uniform, "unique": palette.unique}[config.mode]
 
 
-def most_distinct(weight: Readable, layout: Layout, engines: Engines) -> int:
+def most_distinct(weight: Array, layout: Layout, engines: Engines) -> int:
     """The most distinct values, or vectors, that a group of a weight has; more than 256 are as good as 257.
 
     Raises:
         NotFiniteError: the weight holds NaN or infinite values.
     """
     if layout.vector == 1:
-        return int(distinct_counts(viewed(weight, layout.view(weight.shape)), engines.scalars.collector).max(initial=0))
-    whole = weight[...]
-    if not np.isfinite(whole).all():
-        raise NotFiniteError
-    moved = np.moveaxis(whole, layout.axis, -1)
-    groups = math.prod(layout.groups)
-    most = 0
-    for part in np.split(moved, groups, axis=-1):
-        most = max(most, len(np.unique(part.reshape(-1, layout.vector), axis=0)))
-    return most
+        return int(distinct_counts(weight.reshape(layout.view(weight.shape)), engines.scalars.collector).max(initial=0))
+    view = channel_view(weight.shape, layout.axis)
+    return vector_kmeans.most_distinct(weight.reshape(view), layout.vector, math.prod(layout.groups))
 
 
 def banded_tables(
@@ -216,12 +210,12 @@ def banded_tables(
 ) -> Tables:
     """`tables_of` a flow, band by band. Raises as that."""
     choose, cut = codebook_of(config), cut_of(weight, layout, engines)
-    weights = repeat(None) if importance is None else (each for _, each in taken(importance, cut))
+    weights = repeat(None) if importance is None else (each for _, each in taken(importance, cut, engines.whole))
     found = [
         tables_of(
             values, layout_of_band(band, layout), config, engines, None if emit is None else band.emit(emit), choose, counted
         )
-        for (band, values), counted in zip(taken(weight, cut), weights, strict=False)
+        for (band, values), counted in zip(taken(weight, cut, engines.whole), weights, strict=False)
     ]  # fmt: skip
     if len(found) == 1:
         return found[0]
@@ -255,10 +249,10 @@ def folded_tables(weight: Flow, layout: Layout, config: Palettize, engines: Engi
     rows, places = products.reshape(-1, products.shape[-1]), products.shape[-1]
     cut = cut_of(weight, evolve(layout, groups=layout.channels), engines)
     entries, used, loss = np.empty_like(rows), np.empty(len(rows), np.int64), Loss()
-    for band, values in taken(weight, cut):
+    for band, values in taken(weight, cut, engines.whole):
         view = channel_view(band.shape, layout.axis)
         at = slice(band.start, band.start + view[1]) if not band.alone else slice(0, len(rows))
-        found, lost = palette.assign_view(viewed(values, view), rows[at], engines.scalars, band.emit(emit))
+        found, lost = palette.assign_view(values.reshape(view), rows[at], engines.scalars, band.emit(emit))
         entries[at], used[at] = found.entries, found.used
         loss += lost
     return Tables(entries.reshape((*products.shape, 1)), float(used.mean()) / places, loss)
@@ -324,11 +318,6 @@ def repeated_flow(blocks: Array, shape: tuple[int, ...], mask: Flow | None = Non
             yield out
 
     return Computed(shape, blocks.dtype, pieces, 1 if mask is None else 1 + mask.stages)
-
-
-def viewed(weight: Readable, view: View) -> Readable:
-    """A weight as `[outer, groups, inner]`; as an array where there are several groups, which are read one by one."""
-    return cast(Readable, (weight if view[1] == 1 else weight[...]).reshape(view))
 
 
 def too_many(count: int, places: int) -> str:

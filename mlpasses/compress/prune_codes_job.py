@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from attrs import frozen
@@ -12,9 +12,8 @@ from ir.flows import SLAB, of_tensor
 from ir.packing import pack_tensor, packed_size
 from ir.slabs import places_of
 from ir.types import UINT1
-from mlpasses.compress.bands import readable
 from mlpasses.compress.jobs import Declined, EngineName, Finished, Outcome, Part, Writer
-from mlpasses.compress.kept import of_vectors, share_used
+from mlpasses.compress.kept import flags_of_vectors, share_used
 from mlpasses.compress.prune_job import SECONDS_PER_BYTE, chosen_cut, engine_named
 from mlpasses.config.prune import PruneConfig, Threshold
 from mlpasses.forms.decoding import dense_flow
@@ -43,21 +42,22 @@ class PruneCodesJob:
         return {"mask": packed_size(math.prod(mask_shape(self.stored, self.shape)), 1), "codes": codes_of(self.stored).nbytes}
 
     def run(self, engine: EngineName, out: Writer) -> Outcome:
-        weight, kernels = readable(dense_flow(self.stored), self.view), engine_named(engine)
+        weight, kernels = out.array(dense_flow(self.stored)).reshape(self.view), engine_named(engine)
         cut = chosen_cut(weight, self.config, kernels)
         values, made, loss = self.stored.values, _Pruned(self.stored, out), Loss()
-        of_elements: list[Array] | None = [] if isinstance(values, Indexed) and values.vector_axis is not None else None
-        for piece, keep in cut.pieces(weight, kernels):
-            loss += kernels.loss(piece, keep)
-            if of_elements is None:
-                made.take(keep)
-            else:
-                of_elements.append(keep)
-        if of_elements is not None:
-            assert isinstance(values, Indexed)  # as it has vectors
-            assert values.vector_axis is not None
-            flags = of_vectors(np.concatenate(of_elements), self.shape, values.vector_axis, values.tables[-1])
-            made.take(flags.reshape(-1))
+
+        def flags() -> Iterator[Array]:
+            nonlocal loss
+            for piece, keep in cut.pieces(weight, kernels):
+                loss += kernels.loss(piece, keep)
+                yield keep
+
+        if isinstance(values, Indexed) and values.vector_axis is not None:
+            of_codes = flags_of_vectors(flags(), self.shape, values.vector_axis, values.tables[-1])
+        else:
+            of_codes = flags()
+        for part in of_codes:
+            made.take(part)
         made.finish()
         tensor, sparsity, kept = codes_of(self.stored), 1 - made.kept / made.count, made.kept
         if isinstance(self.config, Threshold) and sparsity < self.config.minimum_sparsity:

@@ -14,8 +14,7 @@ from ir.tensors import Tensor
 from ir.types import UINT1
 from mlpasses.compress.jobs import Declined, EngineName, Finished, Outcome, Part, Writer
 from mlpasses.config.prune import NM, Magnitude, PruneConfig, Threshold
-from mlpasses.numerics.affine import View
-from mlpasses.numerics.pieces import Readable
+from mlpasses.numerics.affine import Array, View
 from mlpasses.numerics.sparsity import (
     NUMPY,
     Cut,
@@ -72,7 +71,7 @@ class PruneJob:
         return Finished(parts, loss)
 
 
-def chosen_cut(weight: Readable, config: PruneConfig, engine: Engine) -> Cut:
+def chosen_cut(weight: Array, config: PruneConfig, engine: Engine) -> Cut:
     """What a config prunes of a weight `[outer, channels, inner]`. Raises NotFiniteError where the weight holds NaN or infinite values."""
     if isinstance(config, Threshold):
         return choose_threshold(weight, config.threshold, engine)

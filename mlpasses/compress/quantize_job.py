@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
 from attrs import frozen
 
-from ir.flows import Flow, Stored, gathered
+from ir.flows import Flow, Stored
 from ir.packing import pack_tensor, packed_size
 from ir.tensors import Tensor
 from ir.types import DType, TensorType
-from mlpasses.compress.bands import bands, taken
+from mlpasses.compress.bands import bands, taken, whole_of
 from mlpasses.compress.halves import loss_of, rounded
 from mlpasses.compress.jobs import EngineName, Finished, Outcome, Part, Writer, measure_named
 from mlpasses.config.quantize import Quantize
 from mlpasses.forms.form import Form, Scaled
-from mlpasses.numerics.affine import Affine, Emit, Engine, Grid, Loss
+from mlpasses.numerics.affine import Affine, Array, Emit, Engine, Grid, Loss
 from mlpasses.numerics.affine_numpy import NUMPY
 from mlpasses.numerics.bitstream import Pack, Packer, pack
 from mlpasses.numerics.blocks import quantize_blocks
@@ -63,7 +63,7 @@ class QuantizeJob:
         weight = rounded(self.weight, self.stored.numpy)
         packer = Packer(integers.bits, packing, out.emit("data"))
         search = ScaleSearch() if self.config.scales == "searched" else None
-        affine, loss = quantize_flow(weight, self.counts, self.config.levels, kernels, packer, search)
+        affine, loss = quantize_flow(weight, self.counts, self.config.levels, kernels, packer, search, out.array)
         packer.finish()
         parts = {"data": Part(integers, weight.shape), **scale_parts(affine, self.counts, integers, self.stored, out)}
         form = Form(scaled_of(out.tensors(parts)))
@@ -115,13 +115,18 @@ def part_sizes(elements: int, counts: tuple[int, ...], integers: DType, stored: 
 
 
 def quantize_flow(
-    weight: Flow, counts: tuple[int, ...], levels: Grid, kernels: Engine, emit: Emit, search: ScaleSearch | None
+    weight: Flow,
+    counts: tuple[int, ...],
+    levels: Grid,
+    kernels: Engine,
+    emit: Emit,
+    search: ScaleSearch | None,
+    whole: Callable[[Flow], Array],
 ) -> tuple[Affine, Loss]:
     """`quantize_blocks` of a flow: as it lies where it is stored, and band by band where it is computed."""
-    if isinstance(weight, Stored):
-        return quantize_blocks(gathered(weight), counts, levels, kernels, emit, search)
+    cut = [whole_of(weight.shape, counts)] if isinstance(weight, Stored) else list(bands(weight.shape, counts, kernels.chunk))
     found, loss = [], Loss()
-    for band, values in taken(weight, list(bands(weight.shape, counts, kernels.chunk))):
+    for band, values in taken(weight, cut, whole):
         affine, lost = quantize_blocks(values, band.counts, levels, kernels, band.emit(emit), search)
         found.append(affine)
         loss += lost

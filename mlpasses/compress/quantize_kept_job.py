@@ -44,7 +44,7 @@ class QuantizeKeptJob(QuantizeFormJob):
             weight, counts = stored_flow(self.stored), (1,)
         else:
             weight, emit = dense_flow(self.stored), Kept(of_tensor(mask), packer)
-        affine, loss = quantize_flow(weight, counts, self.config.levels, kernels, emit, search)
+        affine, loss = quantize_flow(weight, counts, self.config.levels, kernels, emit, search, out.array)
         packer.finish()
         parts = {"data": Part(integers, self.floats.static_shape), **scale_parts(affine, self.counts, integers, self.stored.dtype, out)}
         return Finished(parts, loss)

@@ -14,7 +14,6 @@ import numpy.typing as npt
 from attrs import frozen
 
 from mlpasses.numerics.affine import Affine, Array, Emit, Engine, Grid, Loss, whole, zero_points
-from mlpasses.numerics.pieces import Readable
 from mlpasses.numerics.scale_search import ScaleSearch, search_scales
 
 
@@ -106,7 +105,7 @@ class Layout:
 
 
 def quantize_blocks(
-    weight: Readable,
+    weight: Array,
     counts: tuple[int, ...],
     levels: Grid,
     engine: Engine,
@@ -114,7 +113,7 @@ def quantize_blocks(
     search: ScaleSearch | None = None,
     importance: Array | None = None,
 ) -> tuple[Affine, Loss]:
-    """Quantizes a weight of any rank, in C order, which may be a mapped file, a piece at a time; for a search for scales, an array.
+    """Quantizes a weight of any rank, in C order, which may be a mapped file, a piece at a time.
 
     `counts` has the number of blocks on each axis. Scales cover the extremes of their block, or are searched for the least squared error,
     each element weighted by `importance` (not negative, and broadcast to the weight's shape), which nothing else depends on. The
@@ -134,7 +133,7 @@ def quantize_blocks(
     if not weight.size:
         return Affine(np.ones(blocks, weight.dtype), zero_points(blocks, levels)), Loss()
     if search is not None:
-        affine = search_scales(weight[...], counts, levels, engine, search, importance)
+        affine = search_scales(weight, counts, levels, engine, search, importance)
         return affine, _Work(layout, view, whole(levels), engine, emit).write(0, layout.groups, affine)
     work = _Work(layout, view, levels, engine, emit)
     affine = Affine(np.empty(blocks, weight.dtype), zero_points(blocks, levels))
@@ -148,7 +147,7 @@ class _Work:
     """A weight as `[rows, channels, inner]`, and what is done with it."""
 
     layout: Layout
-    view: Readable
+    view: Array
     levels: Grid
     engine: Engine
     emit: Emit

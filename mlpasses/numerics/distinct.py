@@ -20,7 +20,7 @@ from attrs import frozen
 
 from mlpasses.numerics.affine import Array, Doubles, NotFiniteError
 from mlpasses.numerics.kmeans import Integers, Sums, bins
-from mlpasses.numerics.pieces import Readable, of_groups, strips
+from mlpasses.numerics.pieces import strips
 
 LIMIT: Final = 1 << 16
 MERGED: Final = 1 << 15
@@ -67,7 +67,7 @@ class Collector(NamedTuple):
     chunk: int
 
 
-def collect(weight: Readable, importance: Readable | None, collector: Collector) -> Distinct:
+def collect(weight: Array, importance: Array | None, collector: Collector) -> Distinct:
     """The distinct values of the groups of a view. `importance` is of the view's shape.
 
     Private memory is that of `collector.chunk` or `PIECE` elements, or of all of `weight` where its groups are smaller.
@@ -79,14 +79,14 @@ def collect(weight: Readable, importance: Readable | None, collector: Collector)
     outer, groups, inner = weight.shape
     if weight.dtype == np.float16 and importance is None:
         if outer * inner <= collector.chunk:
-            return collector.sort(weight[...].transpose(1, 0, 2).reshape(groups, outer * inner))
-        return _joined([_counted(of_groups(weight, slice(group, group + 1)), collector) for group in range(groups)])
+            return collector.sort(weight.transpose(1, 0, 2).reshape(groups, outer * inner))
+        return _joined([_counted(weight[:, group : group + 1], collector) for group in range(groups)])
     return _joined(
         [
-            _merged(of_groups(weight, at), None if importance is None else of_groups(importance, at))
-            for at in (slice(group, group + 1) for group in range(groups))
+            _merged(weight[:, at : at + 1], None if importance is None else importance[:, at : at + 1])
+            for at in range(groups)
         ]
-    )
+    )  # fmt: skip
 
 
 def _joined(parts: list[tuple[Doubles, Doubles, Doubles]]) -> Distinct:
@@ -97,7 +97,7 @@ def _joined(parts: list[tuple[Doubles, Doubles, Doubles]]) -> Distinct:
     return Distinct(values, counts, weights, starts)
 
 
-def _counted(group: Readable, collector: Collector) -> tuple[Doubles, Doubles, Doubles]:
+def _counted(group: Array, collector: Collector) -> tuple[Doubles, Doubles, Doubles]:
     """A large fp16 group: how many elements have each bit pattern says it all."""
     by_bits = np.zeros(VALUES, np.int64)
     for at in strips(group.shape, 1, collector.chunk):
@@ -126,7 +126,7 @@ def half_values(keys: Any) -> Doubles:
     return np.where(keys < 0, -magnitudes, magnitudes)
 
 
-def _merged(group: Readable, importance: Readable | None) -> tuple[Doubles, Doubles, Doubles]:
+def _merged(group: Array, importance: Array | None) -> tuple[Doubles, Doubles, Doubles]:
     """Any group, a piece at a time."""
     found = np.empty(0), np.empty(0), np.empty(0)
     for at in strips(group.shape, 1, PIECE):
@@ -207,7 +207,7 @@ def tally_halves(piece: Array, counts: Integers) -> None:
 NUMPY: Final = Collector(sort_halves, tally_halves, 1 << 16)
 
 
-def distinct_counts(weight: Readable, collector: Collector, limit: int = 256) -> Integers:
+def distinct_counts(weight: Array, collector: Collector, limit: int = 256) -> Integers:
     """How many distinct values each group of a view has; `limit` + 1 where there are more.
 
     Raises:
@@ -216,13 +216,13 @@ def distinct_counts(weight: Readable, collector: Collector, limit: int = 256) ->
     found = np.zeros(weight.shape[1], np.int64)
     for run in group_runs(weight.shape, collector.chunk):
         if weight.dtype == np.float16:
-            found[run] = np.diff(collect(of_groups(weight, run), None, collector).starts)
+            found[run] = np.diff(collect(weight[:, run], None, collector).starts)
         else:
-            found[run] = [_count_values(of_groups(weight, slice(group, group + 1)), limit) for group in range(run.start, run.stop)]
+            found[run] = [_count_values(weight[:, group : group + 1], limit) for group in range(run.start, run.stop)]
     return np.minimum(found, limit + 1)
 
 
-def _count_values(group: Readable, limit: int) -> int:
+def _count_values(group: Array, limit: int) -> int:
     found = np.empty(0, group.dtype)
     for at in strips(group.shape, 1, PIECE):
         piece = group[at].reshape(-1)

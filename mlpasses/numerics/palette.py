@@ -25,7 +25,7 @@ from mlpasses.numerics.affine import Array, Doubles, Emit, Loss
 from mlpasses.numerics.distinct import NUMPY as COLLECTOR
 from mlpasses.numerics.distinct import Collector, Distinct, collect, group_runs, half_keys
 from mlpasses.numerics.kmeans import Integers, Solver
-from mlpasses.numerics.pieces import Readable, of_groups, strips
+from mlpasses.numerics.pieces import strips
 
 
 class TooManyValuesError(ValueError):
@@ -129,7 +129,7 @@ class Custom:
 
 
 def palettize_view(
-    weight: Readable, nbits: int, codebook: Codebook, engine: Engine, emit: Emit | None, importance: Readable | None = None
+    weight: Array, nbits: int, codebook: Codebook, engine: Engine, emit: Emit | None, importance: Array | None = None
 ) -> tuple[Palette, Loss]:
     """Palettizes a whole weight `[outer, groups, inner]`, fp16 or float32, which may be a mapped file, a piece at a time.
 
@@ -143,7 +143,7 @@ def palettize_view(
         ValueError: an importance is negative or not finite; or what the codebook raises.
     """
     places = 1 << nbits
-    spread = np.broadcast_to(importance, weight.shape) if isinstance(importance, np.ndarray) else importance
+    spread = None if importance is None else np.broadcast_to(importance, weight.shape)
 
     def choose(run: slice, distinct: Distinct) -> Doubles:
         return codebook(distinct, places, engine)
@@ -151,7 +151,7 @@ def palettize_view(
     return _assigned(weight, places, choose, engine, emit, spread)
 
 
-def assign_view(weight: Readable, entries: Array, engine: Engine, emit: Emit) -> tuple[Palette, Loss]:
+def assign_view(weight: Array, entries: Array, engine: Engine, emit: Emit) -> tuple[Palette, Loss]:
     """The same for given entries `[groups, places]`, in any order, of which the result has those that are used, ascending.
 
     Raises:
@@ -169,12 +169,12 @@ def assign_view(weight: Readable, entries: Array, engine: Engine, emit: Emit) ->
 
 
 def _assigned(
-    weight: Readable,
+    weight: Array,
     places: int,
     choose: Callable[[slice, Distinct], Doubles],
     engine: Engine,
     emit: Emit | None,
-    importance: Readable | None,
+    importance: Array | None,
 ) -> tuple[Palette, Loss]:
     outer, groups, inner = weight.shape
     chunk = engine.collector.chunk
@@ -187,14 +187,14 @@ def _assigned(
     for run in group_runs(weight.shape, chunk) if outer == 1 else [slice(0, groups)]:
         for part in group_runs((outer, run.stop - run.start, inner), chunk):
             at = slice(run.start + part.start, run.start + part.stop)
-            found = collect(of_groups(weight, at), None if importance is None else of_groups(importance, at), engine.collector)
+            found = collect(weight[:, at], None if importance is None else importance[:, at], engine.collector)
             palette.entries[at], palette.used[at], lost = _settled(choose(at, found), found, weight.dtype, engine)
             if weight.dtype == np.float16:
                 loss += lost
         if emit is None:
             continue
         position = run.start * inner
-        view, entries = of_groups(weight, run), palette.entries[run]
+        view, entries = weight[:, run], palette.entries[run]
         limits = _stored_limits(entries, palette.used[run])
         for first, middle, last in strips((outer, run.stop - run.start, inner), 1, chunk):
             piece = view[first, middle, last]

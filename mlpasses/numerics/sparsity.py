@@ -27,7 +27,7 @@ import numpy as np
 from attrs import evolve, frozen
 
 from mlpasses.numerics.affine import Array, Emit, Loss, NotFiniteError
-from mlpasses.numerics.pieces import Readable, strips
+from mlpasses.numerics.pieces import strips
 
 LARGEST: Final = np.uint32(0x7F7FFFFF)
 """The key of the largest finite float32."""
@@ -71,7 +71,7 @@ class Cut(ABC):
     """How many elements of the result are zero: all that are pruned."""
 
     @abstractmethod
-    def pieces(self, weight: Readable, engine: Engine) -> Iterator[tuple[Array, Array]]:
+    def pieces(self, weight: Array, engine: Engine) -> Iterator[tuple[Array, Array]]:
         """The weight in pieces, in C order: values and flags (uint8, 1 where a value is kept), both flat."""
 
 
@@ -84,7 +84,7 @@ class ElementCut(Cut):
     importance: Array | None = None
     """Where there is one, keys are those of `Engine.scores`; else those of the elements."""
 
-    def pieces(self, weight: Readable, engine: Engine) -> Iterator[tuple[Array, Array]]:
+    def pieces(self, weight: Array, engine: Engine) -> Iterator[tuple[Array, Array]]:
         ties = self.ties
         for values, keys in _ranked(weight, self.importance, engine):
             keep = np.empty(values.size, np.uint8)
@@ -99,7 +99,7 @@ class GroupCut(Cut):
     n: int
     m: int
 
-    def pieces(self, weight: Readable, engine: Engine) -> Iterator[tuple[Array, Array]]:
+    def pieces(self, weight: Array, engine: Engine) -> Iterator[tuple[Array, Array]]:
         for at in strips(weight.shape, self.m, engine.chunk):
             part = weight[at]
             keep = np.empty(part.shape, np.uint8)
@@ -115,7 +115,7 @@ class BlockCut(Cut):
     bound: int
     ties: int
 
-    def pieces(self, weight: Readable, engine: Engine) -> Iterator[tuple[Array, Array]]:
+    def pieces(self, weight: Array, engine: Engine) -> Iterator[tuple[Array, Array]]:
         ties = self.ties
         for at in strips(weight.shape, self.size, engine.chunk):
             part = weight[at]
@@ -125,7 +125,7 @@ class BlockCut(Cut):
             yield _without_zeros(part, np.repeat(keep, self.size, axis=1)[:, : part.shape[1]])
 
 
-def choose_magnitude(weight: Readable, sparsity: float, engine: Engine, importance: Array | None = None) -> Cut:
+def choose_magnitude(weight: Array, sparsity: float, engine: Engine, importance: Array | None = None) -> Cut:
     """Prunes floor(sparsity · elements) elements, those of least magnitude; all zeros and nothing else where there are more of them.
 
     An importance is the weight of an element's squared error: what ranks is importance · w², compared as |w|·√importance in float32,
@@ -143,7 +143,7 @@ def choose_magnitude(weight: Readable, sparsity: float, engine: Engine, importan
     return ElementCut(wanted, bound, ties, importance)
 
 
-def choose_threshold(weight: Readable, threshold: float, engine: Engine) -> Cut:
+def choose_threshold(weight: Array, threshold: float, engine: Engine) -> Cut:
     """Prunes the elements with |w| ≤ threshold, compared as the real numbers that they are; with 0, the zeros that there are.
 
     coremltools rounds the threshold to the weight's type first, and so prunes one value more where that rounds up. Whether a weight
@@ -159,7 +159,7 @@ def choose_threshold(weight: Readable, threshold: float, engine: Engine) -> Cut:
     return ElementCut(_count_below(weight, bound, engine), bound, 0)
 
 
-def choose_n_of_m(weight: Readable, n: int, m: int, engine: Engine) -> Cut:
+def choose_n_of_m(weight: Array, n: int, m: int, engine: Engine) -> Cut:
     """Prunes the n elements of least magnitude of every m that follow one another along the channels.
 
     As in coremltools, channels that m does not divide are thought to go on with zeros, which count: of the last r = channels mod m, only
@@ -176,7 +176,7 @@ def choose_n_of_m(weight: Readable, n: int, m: int, engine: Engine) -> Cut:
     return evolve(cut, zeros=_count_pruned(cut, weight, engine)) if _count_below(weight, 1, engine) else cut
 
 
-def choose_blocks(weight: Readable, size: int, sparsity: float, engine: Engine) -> Cut:
+def choose_blocks(weight: Array, size: int, sparsity: float, engine: Engine) -> Cut:
     """Prunes floor(sparsity · blocks) blocks of `size` elements along the channels, those of least L2 norm, and any other zeros.
 
     Norms are sums of squares in float64, in order, and are compared as float32 numbers. What channels leave over is a block of fewer
@@ -268,7 +268,7 @@ def _split(counts: Array, wanted: int) -> tuple[int, int]:
     return key, int(sums[key - 1]) if key else 0
 
 
-def _count_below(weight: Readable, bound: int, engine: Engine) -> int:
+def _count_below(weight: Array, bound: int, engine: Engine) -> int:
     """How many elements have a key below `bound`.
 
     Raises:
@@ -276,7 +276,7 @@ def _count_below(weight: Readable, bound: int, engine: Engine) -> int:
     """
     infinite = int(np.array(np.inf, weight.dtype).view(f"u{weight.dtype.itemsize}"))
     found = 0
-    flat = weight.reshape((-1,))
+    flat = weight.reshape(-1)
     for start in range(0, flat.size, engine.chunk):
         below, greatest = engine.survey(keys_of(flat[start : start + engine.chunk]), bound)
         if greatest >= infinite:
@@ -285,14 +285,14 @@ def _count_below(weight: Readable, bound: int, engine: Engine) -> int:
     return found
 
 
-def _count_pruned(cut: Cut, weight: Readable, engine: Engine) -> int:
+def _count_pruned(cut: Cut, weight: Array, engine: Engine) -> int:
     return sum(keep.size - int(np.count_nonzero(keep)) for _, keep in cut.pieces(weight, engine))
 
 
-def _ranked(weight: Readable, importance: Array | None, engine: Engine) -> Iterator[tuple[Array, Array]]:
+def _ranked(weight: Array, importance: Array | None, engine: Engine) -> Iterator[tuple[Array, Array]]:
     """Values and keys of the pieces of a weight, both flat; pieces are of a multiple of 8 elements where the layout lets them."""
     if importance is None:
-        flat = weight.reshape((-1,))
+        flat = weight.reshape(-1)
         for start in range(0, flat.size, engine.chunk):
             part = flat[start : start + engine.chunk]
             yield part, keys_of(part)

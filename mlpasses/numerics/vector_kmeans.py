@@ -186,6 +186,28 @@ def palettize_vectors(
     return Tables(np.stack(stored), np.count_nonzero(counts, axis=1)), loss
 
 
+def most_distinct(weight: Array, size: int, groups: int = 1, limit: int = 256) -> int:
+    """The most distinct vectors that a group of a view has; more than `limit` are as good as `limit` + 1. Vectors are looked at in pieces.
+
+    Raises:
+        NotFiniteError: the weight holds NaN or infinite values.
+    """
+    outer, channels, inner = weight.shape
+    if not all(np.isfinite(weight[at]).all() for at in strips(weight.shape, 1, CHUNK)):
+        raise NotFiniteError
+    most = 0
+    for group in np.split(weight, groups, axis=1):
+        found = np.empty((0, size), np.float32)
+        for at in strips((outer, channels // groups, inner), size, CHUNK):
+            piece = group[at]
+            vectors = np.moveaxis(piece.reshape(piece.shape[0], -1, size, piece.shape[2]), 2, -1).reshape(-1, size)
+            found = _unique(np.concatenate([found, vectors]))
+            if len(found) > limit:
+                return limit + 1
+        most = max(most, len(found))
+    return most
+
+
 def _groups(weight: Array, size: int, groups: int, importance: Array | None, engine: Engine) -> list[_Group]:
     outer, channels, inner = weight.shape
     shape = (outer, groups, channels // size // groups, size, inner)
