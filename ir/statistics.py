@@ -8,10 +8,10 @@ from typing import Final
 import numpy as np
 from attrs import frozen
 
-from ir.flows import Flow, parts
+from ir.flows import Buffer, Flow, parts
 from ir.tensors import Array
 
-CHUNK: Final = 1 << 20
+CHUNK: Final = 1 << 18
 """Elements worked on at a time."""
 UNIQUE_LIMIT: Final = 1 << 16
 """How many distinct values are counted: all that 16 bits have."""
@@ -59,18 +59,29 @@ def difference_of(values: Flow, original: Flow) -> Difference:
     if values.shape != original.shape:
         raise ValueError(f"arrays of shapes {values.shape} and {original.shape} have no difference")
     signal, noise, worst = 0.0, 0.0, 0.0
+    found, wanted = Buffer(np.float64), Buffer(np.float64)
     for ours, theirs in zip(parts(values, CHUNK), parts(original, CHUNK), strict=True):
-        found, wanted = ours.astype(np.float64), theirs.astype(np.float64)
-        same = (found == wanted) | (np.isnan(found) & np.isnan(wanted))
-        with np.errstate(invalid="ignore", over="ignore"):
-            error = np.abs(found - wanted)
-        error[same] = 0
-        error[np.isnan(error)] = math.inf
-        wanted[~np.isfinite(wanted)] = 0
-        signal += float(wanted @ wanted)
-        noise += float(error @ error)
-        worst = max(worst, float(error.max()))
+        error, whole = found(ours.size), wanted(ours.size)
+        error[:], whole[:] = ours, theirs
+        with np.errstate(over="ignore"):
+            if np.isfinite(error).all() and np.isfinite(whole).all():
+                error -= whole
+            else:
+                error[:], whole[:] = _where_finite(error, whole)
+            worst = max(worst, float(error.max()), -float(error.min()))
+            signal += float(np.square(whole, out=whole).sum())
+            noise += float(np.square(error, out=error).sum())
     return Difference(signal, noise, worst)
+
+
+def _where_finite(found: Array, wanted: Array) -> tuple[Array, Array]:
+    """The error of each element, and what is signal of the original, where some elements are NaN or infinite."""
+    same = (found == wanted) | (np.isnan(found) & np.isnan(wanted))
+    with np.errstate(invalid="ignore"):
+        error = np.abs(found - wanted)
+    error[same] = 0
+    error[np.isnan(error)] = math.inf
+    return error, np.where(np.isfinite(wanted), wanted, 0)
 
 
 def statistics_of(values: Flow) -> Statistics:

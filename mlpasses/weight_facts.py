@@ -3,15 +3,16 @@
     for row in weight_rows(program, original=load("Encoder.mlpackage")):
         print(row["name"], row["scheme"], row["against"])
 
-Weights are looked at one after the other, and each a piece at a time: a compressed one is never dense in memory, nor is its original.
+Numbers are read a piece at a time, of several weights at once: a compressed one is never dense in memory, nor is its original.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable
 from typing import Any
 
-from attrs import asdict
+from attrs import asdict, frozen
 
 from ir.core import Op, Program
 from ir.diagnostics import EvaluationError
@@ -20,13 +21,14 @@ from ir.statistics import difference_of, statistics_of
 from ir.weights import Weight
 from mlpasses.quantities import shape_text
 from mlpasses.report import finite
+from mlpasses.workers import run_tasks
 
 Keep = Callable[[Weight], bool]
 
 
 def weight_rows(
     program: Program, *, keep: Keep = lambda weight: True, numbers: bool = False, original: Program | None = None
-) -> Iterator[dict[str, Any]]:
+) -> list[dict[str, Any]]:
     """The weights that `keep` keeps, in program order, each as plain data for JSON.
 
     With `numbers` they are read, and `statistics` has extremes, sparsity and the like; it is None where a weight cannot be decompressed,
@@ -34,17 +36,45 @@ def weight_rows(
     `max_error`, or under `unmatched` why there are none.
     """
     originals = None if original is None else {_place(weight): weight for weight in original.weights(min_elements=1)}
+    rows, readings = [], []
     for weight in filter(keep, program.weights()):
         row = _stored(weight)
-        if numbers or originals is not None:
-            elements = _elements(weight)
-            if isinstance(elements, str):
-                row["unread"] = elements
+        rows.append(row)
+        if not numbers and originals is None:
+            continue
+        elements = _elements(weight)
+        if isinstance(elements, str):
+            row["unread"] = elements
             if numbers:
-                row["statistics"] = None if isinstance(elements, str) else asdict(statistics_of(elements))
-            if originals is not None:
-                row["against"] = _against(weight, elements, originals.get(_place(weight)))
-        yield row
+                row["statistics"] = None
+        theirs = None if originals is None else _original(weight, elements, originals.get(_place(weight)))
+        if isinstance(theirs, str):
+            row["against"] = {"unmatched": theirs}
+        if not isinstance(elements, str):
+            readings.append(_Reading(row, elements, numbers, None if isinstance(theirs, str) else theirs))
+    run_tasks(_Reading.run, readings, size=_Reading.size, workers=os.cpu_count() or 1)
+    return rows
+
+
+@frozen(eq=False)
+class _Reading:
+    """What the numbers of a weight are read for."""
+
+    row: dict[str, Any]
+    """What is found goes here."""
+    elements: Flow
+    statistics: bool
+    original: Flow | None
+
+    def size(self) -> int:
+        return self.elements.size
+
+    def run(self) -> None:
+        if self.statistics:
+            self.row["statistics"] = asdict(statistics_of(self.elements))
+        if self.original is not None:
+            found = difference_of(self.elements, self.original)
+            self.row["against"] = {"sqnr": finite(found.sqnr), "max_error": finite(found.worst)}
 
 
 def missing_weights(program: Program, original: Program, keep: Keep = lambda weight: True) -> list[Weight]:
@@ -82,15 +112,13 @@ def _elements(weight: Weight) -> Flow | str:
         return str(error)
 
 
-def _against(weight: Weight, elements: Flow | str, original: Weight | None) -> dict[str, Any]:
+def _original(weight: Weight, elements: Flow | str, original: Weight | None) -> Flow | str:
+    """The numbers that a weight is held against, or why it is not."""
     if original is None:
-        return {"unmatched": f"the original has no weight of this name in {weight.where}"}
+        return f"the original has no weight of this name in {weight.where}"
     if original.shape != weight.shape:
-        return {"unmatched": f"the original is {shape_text(original.shape)}"}
+        return f"the original is {shape_text(original.shape)}"
     if isinstance(elements, str):
-        return {"unmatched": elements}
+        return elements
     theirs = _elements(original)
-    if isinstance(theirs, str):
-        return {"unmatched": f"the original cannot be read: {theirs}"}
-    found = difference_of(elements, theirs)
-    return {"sqnr": finite(found.sqnr), "max_error": finite(found.worst)}
+    return f"the original cannot be read: {theirs}" if isinstance(theirs, str) else theirs

@@ -163,7 +163,7 @@ def test_one_weight_at_a_time_is_dense(tmp_path: Path) -> None:
     program = mp.run(original, mp.PruneWeights()).program
     tracemalloc.start()
     try:
-        rows = list(weight_rows(program, numbers=True, original=original))
+        rows = weight_rows(program, numbers=True, original=original)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

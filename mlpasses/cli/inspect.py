@@ -141,7 +141,7 @@ def _weights(program: Program, match: str | None, settings: Settings, stats: boo
     def keep(weight: Weight) -> bool:
         return match is None or _is_called(weight, match)
 
-    rows = list(weight_rows(program, keep=keep, numbers=stats, original=original))
+    rows = weight_rows(program, keep=keep, numbers=stats, original=original)
     missing = [] if original is None else missing_weights(program, original, keep)
     if match is not None and not rows:
         _warn_unmatched(match, "weight", {name for weight in program.weights() for name in _callings(weight)}, settings)
