@@ -6,7 +6,8 @@ import json
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from statistics import median
+from typing import Any, Final
 
 from attrs import evolve, frozen
 
@@ -125,7 +126,7 @@ class Work:
 
 
 def decompress(setting: Setting) -> Result:
-    """An 8-bit table for a weight of 4096 × 4096, from package to package.
+    """An 8-bit table for a weight of 4096 × 4096, from array to array and from package to package.
 
     coremltools takes 9 GB for it, so how long it takes is how long they take to find. The bound, like the figure of coremltools that was
     measured with it (17 s), is for one run of a machine that has been doing something else; the figures of runs in a row stand beside.
@@ -139,7 +140,11 @@ def decompress(setting: Setting) -> Result:
     in_a_row = interleaved(contenders, setting.repeats, setting.say)
     measured = rested(contenders, setting.repeats, setting.say)
     (found, theirs), (again, theirs_again) = ([each.typical for each in runs] for runs in (measured, in_a_row))
+    functions = {who: _printed("look_up.py", who, str(source), str(max(setting.repeats, 3))) for who in ("ours", "peer")}
+    (first, rest), (first_of_theirs, rest_of_theirs) = ((runs[0], median(runs[1:])) for runs in functions.values())
     figures = (
+        Figure("faster from array to array, the first time", first_of_theirs / first, "×", 100, at_least=True),
+        Figure("faster from array to array, again", rest_of_theirs / rest, "×", 100, at_least=True),
         Figure("faster than coremltools", theirs.seconds / found.seconds, "×", 20, at_least=True),
         Figure("faster, each for the second time in a row", theirs_again.seconds / again.seconds, "×", None),
         _right_after(in_a_row),
@@ -197,7 +202,11 @@ def _right_after(measured: list[Measured]) -> Figure:
 
 
 def _structure(path: Path, repeats: int) -> dict[str, float]:
-    command = python(str(HERE / "structure.py"), str(path), str(max(repeats, 5)))
-    output = subprocess.run(command, cwd=ROOT, env=environment(), check=True, capture_output=True, text=True).stdout
-    found: dict[str, float] = json.loads(output)
+    found: dict[str, float] = _printed("structure.py", str(path), str(max(repeats, 5)))
     return found
+
+
+def _printed(script: str, *arguments: str) -> Any:
+    """What a script of this folder prints as JSON."""
+    command = python(str(HERE / script), *arguments)
+    return json.loads(subprocess.run(command, cwd=ROOT, env=environment(), check=True, capture_output=True, text=True).stdout)

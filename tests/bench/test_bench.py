@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ir.mil.load import load_program
 from tests import oracle
+from tests.bench import look_up
 from tests.bench.__main__ import as_dict, table
 from tests.bench.cases import CASES, Setting
-from tests.bench.decoder import CHUNK, LARGE, SMALL, TINY, draw, package
+from tests.bench.decoder import CHUNK, LARGE, SMALL, TINY, draw, package, palettized
 from tests.bench.measure import Contender, Measured, Run, interleaved, private_memory, python, rested, run
 
 
@@ -83,3 +85,15 @@ def test_a_case_runs_from_end_to_end(tmp_path: Path) -> None:
     result = CASES["quantize"](Setting(TINY, 1, tmp_path, tmp_path))
     assert "int8 per channel, tiny | mlpasses" in table([result])
     assert json.loads(json.dumps(as_dict(result)))["figures"][0]["what"] == "faster than coremltools"
+
+
+def test_both_contenders_look_up_the_same(tmp_path: Path) -> None:
+    program = load_program(palettized(tmp_path / "lut.mlpackage", 64))
+    found, theirs = (contender(program)() for contender in look_up.CONTENDERS.values())
+    assert found.shape == (64, 64)
+    assert np.array_equal(found, theirs)
+
+
+def test_every_look_up_is_timed() -> None:
+    done: list[int] = []
+    assert len(look_up.seconds(lambda: done.append(1), 3)) == len(done) == 3
