@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from attrs import evolve, frozen
 
-from tests.bench.decoder import DECODERS, LARGE, Decoder, package, palettized
+from tests.bench.decoder import DECODERS, LARGE, MINI, Decoder, package, palettized
 from tests.bench.measure import ROOT, Contender, Measured, environment, interleaved, python, rested
 
 HERE: Final = Path(__file__).parent
@@ -179,6 +179,20 @@ def start(setting: Setting) -> Result:
     return Result("start", tuple(measured), tuple(figures))
 
 
+def mini(setting: Setting) -> Result:
+    """A model of 5 MB, which NumPy is fast enough for."""
+    setting = evolve(setting, decoder=MINI)
+    rows: list[Measured] = []
+    figures: list[Figure] = []
+    for job, title in (("quantize", "int8 per channel"), ("magnitude", "magnitude 75 %"), ("kmeans", "4-bit k-means per tensor")):
+        ours, peer = setting.contender("mlpasses", "ours", job), setting.contender("coremltools", "peer", job)
+        found, theirs = interleaved([ours, evolve(peer, warms=True)], max(setting.repeats, 5), setting.say)
+        rows += [evolve(each, name=f"{each.name}, {title}") for each in (found, theirs)]
+        figures.append(Figure(title, found.typical.seconds, "s", 0.6))
+        figures.append(Figure(f"{title}, faster than coremltools", theirs.typical.seconds / found.typical.seconds, "×", None))
+    return Result("5 MB", tuple(rows), tuple(figures))
+
+
 CASES: Final[Mapping[str, Callable[[Setting], Result]]] = {
     "start": start,
     "structure": structure,
@@ -190,6 +204,7 @@ CASES: Final[Mapping[str, Callable[[Setting], Result]]] = {
     "magnitude": Work("magnitude", "magnitude 75 %", "small", faster=5),
     "joint": Work("joint", "magnitude 50 %, 4-bit k-means in groups of 16, int8 tables", "small", faster=20),
     "decompress": decompress,
+    "mini": mini,
 }
 
 __all__ = ["CASES", "DECODERS", "Figure", "Result", "Setting"]

@@ -53,9 +53,11 @@ class Decoder:
 
 
 TINY: Final = Decoder("tiny", layers=2, width=64, feed_forward=160, vocabulary=200, head_width=32, sequence=8)
+MINI: Final = Decoder("mini", layers=4, width=192, feed_forward=512, vocabulary=2000)
+"""5.1 MB."""
 SMALL: Final = Decoder("small", layers=12, width=768, feed_forward=2048, vocabulary=30_000)
 LARGE: Final = Decoder("large", layers=16, width=2048, feed_forward=5632, vocabulary=32_000)
-DECODERS: Final = {decoder.name: decoder for decoder in (TINY, SMALL, LARGE)}
+DECODERS: Final = {decoder.name: decoder for decoder in (TINY, MINI, SMALL, LARGE)}
 
 
 def build(decoder: Decoder, weights: Weights) -> Program:
