@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from typing import Final
 
 from attrs import frozen
 
 from ir.const import Const
 from ir.constexprs import chain
-from ir.core import Block, Function, Op, Program, Use
+from ir.core import Block, Function, Op, Operand, Program, Use, Value, constant_of
 from ir.opset import Opset, opset_of_key
 from ir.schemes import scheme_of, stored_tensors
 from ir.specs import channel_axes, is_constexpr, spec_of
@@ -23,6 +23,8 @@ from mlpasses.forms.recognition import form_of
 
 LARGE: Final = 2048
 """Elements from which a constant that is no weight is worth a word in the report."""
+SMALL: Final = 64
+"""Bytes below which literals are the same where they are equal: shapes, axes. Larger ones are where they are one tensor."""
 COMPRESSIBLE = (FP16, FP32)
 """What the constexpr ops can yield."""
 
@@ -112,7 +114,7 @@ class Bystander:
     nbytes: int
     reason: str
     storage: object
-    """The same object for constants that are stored once: the tensor, the first one of a compressed one."""
+    """The same object for constants that are stored once: the tensor, or the form, of a compressed one."""
 
 
 def candidates(program: Program, min_elements: int) -> list[Candidate]:
@@ -121,18 +123,19 @@ def candidates(program: Program, min_elements: int) -> list[Candidate]:
     Every function of the program and of its stages, every specialization by its own opset, nested blocks too. A specialization for an
     opset that this version does not know has none (`unknown_specializations` names them): nothing is known of its ops.
     """
-    found = (each for each in survey(program, LARGE) if isinstance(each, Candidate) and each.form is None)
+    found = (each for each in survey(program) if isinstance(each, Candidate) and each.form is None)
     return [each for each in found if each.numel >= min_elements]
 
 
-def survey(program: Program, large: int = LARGE, named: Collection[str] = ()) -> Iterator[Candidate | Bystander]:
-    """Every candidate, and the other constants that are compressed or have at least `large` elements, in program order.
+def survey(program: Program, named: Collection[str] = ()) -> Iterator[Candidate | Bystander]:
+    """Every candidate, and the other constants that are compressed or have at least `LARGE` elements, in program order.
 
     A const of floating point that ops use, but not as a weight (a mask, a table, an additive constant) is a candidate too if its name is
     one of `named`: passes over weights take such where a rule calls them by name, and only then.
     """
     around: Block | None = None
     opset: Opset | None = None
+    forms: dict[Hashable, Form] = {}
     for _, where, op in placed_ops(program):
         block, op_type = op.block, op.op_type
         if block is not around:
@@ -140,15 +143,15 @@ def survey(program: Program, large: int = LARGE, named: Collection[str] = ()) ->
         if opset is None:
             continue
         if op_type == "const":
-            found = _of_const(op, opset, where, large, named)
+            found = _of_const(op, opset, where, named)
             if found is not None:
                 yield found
         elif is_constexpr(op_type):
-            yield from _compressed(op, opset, where)
+            yield from _compressed(op, opset, where, forms)
         else:
             for parameter, held in op.operands.items():
                 for operand in held:
-                    if operand.__class__ is Const and _is_large(operand, large):
+                    if operand.__class__ is Const and _is_large(operand):
                         yield _literal(op, where, parameter, operand)
 
 
@@ -189,7 +192,7 @@ def _agreed_axis(candidate: Candidate, which: int) -> int | str:
     return next(axis for axis in by_axis if axis is not None)
 
 
-def _of_const(op: Op, opset: Opset, where: str, large: int, named: Collection[str]) -> Candidate | Bystander | None:
+def _of_const(op: Op, opset: Opset, where: str, named: Collection[str]) -> Candidate | Bystander | None:
     """What a const is to passes over weights; None where it is no tensor of floats, or nothing is said of it."""
     held, outputs = op.attributes.get("val"), op.outputs
     kind = None if held is None else held.type
@@ -200,7 +203,7 @@ def _of_const(op: Op, opset: Opset, where: str, large: int, named: Collection[st
     if weights:
         return Candidate(op, held.tensor, kind, opset, weights, _obstacle(op, kind, opset), where)
     called = outputs[0].name in named
-    idle = _idle_const(op, held, uses, where) if uses and (called or _is_large(held, large)) else None
+    idle = _idle_const(op, held, uses, where) if uses and (called or _is_large(held)) else None
     if idle is None or not called:
         return idle
     others = tuple([use for use in uses if isinstance(use.user, Op)])
@@ -220,23 +223,58 @@ def _idle_const(op: Op, held: Const, uses: Sequence[Use], where: str) -> Bystand
     return Bystander(op.output.name, where, kind, tensor.shape, tensor.dtype.name, tensor.nbytes, place, tensor)
 
 
-def _compressed(op: Op, opset: Opset, where: str) -> Iterator[Candidate | Bystander]:
-    """The end of a chain of constexpr ops."""
+def _compressed(op: Op, opset: Opset, where: str, forms: dict[Hashable, Form]) -> Iterator[Candidate | Bystander]:
+    """The end of a chain of constexpr ops; `forms` are those of the chains before it, by what they are stored in."""
     for value in op.outputs:
         users = value.users
-        if not isinstance(value.type, TensorType) or not value.type.is_static or not users or is_constexpr(users[0].op_type):
+        if not isinstance(value.type, TensorType) or not value.type.is_static or all(is_constexpr(user.op_type) for user in users):
             continue
-        form = form_of(op)
+        ops = chain(op)
+        form = _form(op, ops, forms)
         uses = tuple(use for use in value.uses if _is_weight(use, opset))
-        tensors = list(stored_tensors(chain(op)))
-        nbytes, storage = sum(tensor.nbytes for tensor in tensors), tensors[0] if tensors else op
+        tensors = list(stored_tensors(ops))
+        nbytes = sum(tensor.nbytes for tensor in tensors)
         if uses and isinstance(form, Form) and len(op.outputs) == 1:
             yield Candidate(op, form, value.type, opset, uses, _obstacle(op, value.type, opset), where, held=nbytes)
             continue
         reason = compressed_already(op)
         if isinstance(form, str):
             reason += f" ({form})"
+        storage = form if isinstance(form, Form) else tensors[0] if tensors else op
         yield Bystander(value.name, where, users[0].op_type, value.type.static_shape, scheme_of(op), nbytes, reason, storage)
+
+
+def _form(op: Op, ops: list[Op], forms: dict[Hashable, Form]) -> Form | str:
+    """The form of the last of a chain of ops, the same object for what functions share; or why it is none."""
+    key = _stored_in(ops)
+    if key not in forms:
+        found = form_of(op)
+        if isinstance(found, str):
+            return found
+        forms[key] = found
+    return forms[key]
+
+
+def _stored_in(ops: list[Op]) -> Hashable:
+    """Equal for chains of the same ops over the same tensors."""
+    places = {op: place for place, op in enumerate(ops)}
+
+    def origin(operand: Operand) -> Hashable:
+        literal = constant_of(operand)
+        if literal is not None:
+            return id(literal.tensor) if literal.is_tensor and literal.tensor.nbytes >= SMALL else literal
+        assert isinstance(operand, Value)
+        return operand if operand.op is None else (places.get(operand.op, operand), operand.index)
+
+    return tuple(
+        (
+            op.op_type,
+            tuple((parameter, tuple(map(origin, op.operands[parameter]))) for parameter in sorted(op.operands)),
+            tuple((parameter, origin(op.attributes[parameter])) for parameter in sorted(op.attributes) if parameter != "name"),
+            tuple(value.type for value in op.outputs),
+        )
+        for op in ops
+    )
 
 
 def compressed_already(op: Op) -> str:
@@ -251,8 +289,8 @@ def _literal(op: Op, where: str, parameter: str, operand: Const) -> Bystander:
     return Bystander(f"{op.name}.{parameter}", where, op.op_type, tensor.shape, tensor.dtype.name, tensor.nbytes, reason, tensor)
 
 
-def _is_large(literal: Const, large: int) -> bool:
-    return literal.is_tensor and literal.tensor.dtype.is_float and math.prod(literal.tensor.shape) >= large
+def _is_large(literal: Const) -> bool:
+    return literal.is_tensor and literal.tensor.dtype.is_float and math.prod(literal.tensor.shape) >= LARGE
 
 
 def _is_weight(use: Use, opset: Opset) -> bool:

@@ -145,13 +145,7 @@ def op_subjects(root: Program | Function, op_types: Iterable[str] | None = None)
 def weight_subjects(candidates: Iterable[Candidate]) -> list[Subject]:
     """Weights, as rules see them, in the order of the candidates."""
     with collector_paused():
-        return [Subject("weight", each.op, each.opset, each.uses, storage_of(each)) for each in candidates]
-
-
-def storage_of(candidate: Candidate) -> object:
-    """What is the same object for weights that are stored once: the tensor, the first one of a compressed form."""
-    form = candidate.form
-    return candidate.tensor if form is None else next(form.tensors())
+        return [Subject("weight", each.op, each.opset, each.uses, each.stored) for each in candidates]
 
 
 def groups(subjects: Sequence[Subject]) -> list[tuple[int, ...]]:

@@ -59,7 +59,7 @@ def palettized_joint(candidate: Candidate, form: Form, config: Palettize) -> Pro
         return f"it would not become smaller: it takes {candidate.nbytes:,} bytes, and would take {least:,}"
     layout = evolve(layout, widths=config.widths[: len(fitting)])
     job = PalettizeCodesJob(candidate.name, form, candidate.shape, layout, config, candidate.nbytes)
-    key = (*form.tensors(), layout, config)
+    key = (form, layout, config)
     finish, least = partial(_finished, form, layout), canonical(fitting[0], opset).nbytes(opset) - _uncertain(form, fitting[0])
     proposal = Proposal(candidate, config, key, fitting[-1], job, finish, least, remark=remark, since=row.since)
     vectors = "a mask that keeps parts of vectors leaves it as it is" if layout.vector > 1 and form.mask is not None else ""

@@ -55,7 +55,7 @@ def pruned_codes(candidate: Candidate, form: Form, config: PruneConfig) -> Propo
     joint = with_codes(form, AbstractTensor(codes.dtype, (bounds.most,)), mask)
     least = joint.nbytes(candidate.opset) - packed_size(bounds.most, codes.dtype.bits) + packed_size(1, codes.dtype.bits)
     job = PruneCodesJob(candidate.name, form, view, candidate.shape, config, candidate.nbytes)
-    key = (*form.tensors(), axis, config)
+    key = (form, axis, config)
     since = row_of(form, "prune").since
     return Proposal(candidate, config, key, joint, job, partial(_finished, form), least, bounds.why, bounds.may_stay, since=since)
 

@@ -57,7 +57,7 @@ def _kept(candidate: Candidate, form: Form, config: Quantize) -> Proposal | str:
     values = Scaled(AbstractTensor(config.integers, codes.shape), AbstractTensor(form.dtype, counts), offset)
     joint = evolve(form, values=values)
     job = QuantizeKeptJob(candidate.name, form, counts, config, candidate.nbytes)
-    key = (*form.tensors(), counts, config)
+    key = (form, counts, config)
     return _smaller(Proposal(candidate, config, key, joint, job, partial(_finished_kept, form), remark=division.remark), offset)
 
 
@@ -79,7 +79,7 @@ def quantized_table(candidate: Candidate, form: Form, config: Quantize) -> Propo
     entries = Scaled(AbstractTensor(config.integers, tables), AbstractTensor(values.dtype, counts), offset)
     joint = evolve(form, values=evolve(values, entries=entries))
     job = QuantizeTableJob(candidate.name, form, counts, config, candidate.nbytes)
-    key = (*form.tensors(), counts, config)
+    key = (form, counts, config)
     return _smaller(Proposal(candidate, config, key, joint, job, partial(_finished_table, form)), offset)
 
 

@@ -33,7 +33,7 @@ from mlpasses.report import WeightRow
 from mlpasses.resolution import Resolution, resolve
 from mlpasses.rules import Rules, as_rules
 from mlpasses.select import Named
-from mlpasses.subjects import storage_of, weight_subjects
+from mlpasses.subjects import weight_subjects
 
 
 class Config(Protocol):
@@ -151,18 +151,22 @@ class WeightPass(ProgramPass):
                 work.setdefault(choice.outcome.key, choice.outcome)
         outcomes = run_jobs(self.name, [proposal.job for proposal in work.values()], cx)
         _check_finite(work.values(), outcomes)
-        results = {key: _computed(work[key], outcome) for key, outcome in zip(work, outcomes, strict=True)}
+        done = dict(zip(work, outcomes, strict=True))
+        results: dict[tuple[Hashable, Opset], Computed | str] = {}
         changes = 0
         for choice in selection.choices:
             proposal = choice.outcome
             if isinstance(proposal, str):
                 cx.weight(self._row(choice, proposal))
                 continue
-            result, is_first = results[proposal.key], work[proposal.key] is proposal
+            key = proposal.key, choice.candidate.opset  # each opset writes what is stored once in its own way
+            if key not in results:
+                results[key] = _computed(proposal, done[proposal.key])
+            result = results[key]
             if isinstance(result, Computed):
                 replace_weight(choice.candidate, result.form, cx)
                 changes += 1
-            if is_first:
+            if work[proposal.key] is proposal:
                 cx.weight(self._row(choice, result))
         for each in selection.bystanders:
             cx.weight(self._bystander(each))
@@ -173,22 +177,24 @@ class WeightPass(ProgramPass):
         selection = self._choose(program, cx)
         self._note_unknown(program, cx)
         rows: list[PlanRow] = []
-        forms: dict[Hashable, Form] = {}
+        forms: dict[tuple[Hashable, Opset], Form] = {}
+        told: set[Hashable] = set()
         for choice in selection.choices:
             proposal, at = choice.outcome, choice.candidate.place
             unsure = cx.unsure.get(at) if choice.candidate.form is not None else None
             given = "" if unsure is None else f"if it is {choice.candidate.scheme} by then"
             if isinstance(proposal, Proposal):
-                known = forms.get(proposal.key)
-                form = known or canonical(proposal.form, proposal.opset)  # one to the passes behind, too
+                key = proposal.key, proposal.opset
+                if key not in forms:
+                    forms[key] = canonical(proposal.form, proposal.opset)  # one to the passes behind, too
                 if choice.candidate.opset >= proposal.needs:  # below, no op says it, and the run refuses
-                    replace_weight(choice.candidate, form, cx)
+                    replace_weight(choice.candidate, forms[key], cx)
                     cx.unsure.pop(at, None)
                     if proposal.may_stay or unsure is not None:
                         cx.unsure[at] = unsure or f"{self.name}: {proposal.why}"
-                if known is not None:
+                if proposal.key in told:
                     continue
-                forms[proposal.key] = form
+                told.add(proposal.key)
             rows.append(self._plan_row(choice, given))
         rows += (planned(self._bystander(each)) for each in selection.bystanders)
         return Planned(tuple(rows), tuple(selection.faults()))
@@ -215,7 +221,7 @@ class WeightPass(ProgramPass):
                 refused = unsure is None
                 outcome = str(error) if refused else f"a run refuses it, if it is {candidate.scheme} by then ({unsure}): {error}"
             if isinstance(outcome, str):
-                stored = (id(storage_of(candidate)), outcome)
+                stored = (id(candidate.stored), outcome)
                 if stored in left_alone:  # what functions share is one weight: in bytes, and in a row
                     continue
                 left_alone.add(stored)

@@ -77,7 +77,10 @@ def _masked(op: Op) -> Form:
     kept = _operand(op, "nonzero_data")
     if constant_of(kept) is not None:
         return Form(_integers(op, "nonzero_data"), mask=_tensor(_operand(op, "data_mask")))
-    return _behind(_masked(_source(op, "nonzero_data")), op)
+    source = _source(op, "nonzero_data")
+    if source.op_type == op.op_type:
+        raise UnreadableError(f"{op.op_type} {op.name} scales what has a scale")
+    return _behind(_masked(source), op)
 
 
 def _behind(form: Form, op: Op) -> Form:

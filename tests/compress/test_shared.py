@@ -14,21 +14,36 @@ from attrs import evolve
 
 from ir.builder import FunctionBuilder, build_program
 from ir.const import Const
-from ir.core import Program
+from ir.core import Program, constant_of
 from ir.mil.load import load_program
-from ir.opset import IOS17, IOS18, Opset
-from ir.tensors import same_tensor
-from ir.types import FP16, INT8, INT32, TensorType
+from ir.opset import IOS16, IOS17, IOS18, IOS26, Opset
+from ir.specs import is_constexpr
+from ir.tensors import ArrayTensor, same_tensor
+from ir.types import FP16, FP32, INT8, INT32, UINT4, TensorType
 from mlpasses.compress.palettize import PalettizeWeights
 from mlpasses.compress.prune import PruneWeights
 from mlpasses.compress.quantize import QuantizeWeights
+from mlpasses.compress.quantize_luts import QuantizeLuts
 from mlpasses.compress.weight_pass import WeightPass
-from mlpasses.config import NM, Magnitude, Palettize, Quantize, Threshold
+from mlpasses.config import NM, Magnitude, Palettize, Quantize, QuantizeLut, Threshold
 from mlpasses.errors import ConfigError
 from mlpasses.manager import run
+from mlpasses.pipeline import Pipeline
 from mlpasses.rules import Rules
 from mlpasses.select import name
-from tests.compress.models import SMALL, constexprs, files, linear, linears, numbers, reason, the_constexpr, two_functions, untouched
+from tests.compress.models import (
+    SMALL,
+    constexprs,
+    files,
+    linear,
+    linears,
+    numbers,
+    reason,
+    reloaded,
+    the_constexpr,
+    two_functions,
+    untouched,
+)
 
 PASSES = [
     pytest.param(QuantizeWeights(SMALL), id="quantize"),
@@ -195,6 +210,70 @@ def test_a_shared_weight_with_two_configs_is_an_error_where_that_is_asked_for() 
     rules = Rules((name("w"), Quantize("int4", min_elements=64)), (name("v"), SMALL), conflicts="error")
     with pytest.raises(ConfigError, match="w"):
         run(two_names(), QuantizeWeights(rules))
+
+
+# Compressed weights
+
+
+def test_a_sparse_weight_that_functions_of_ios16_share_is_pruned_once(tmp_path: Path) -> None:
+    first = linear(opset=IOS16).main.clone("first")
+    sparse = run(Program([first, first.clone("second")], spec_version=9), PruneWeights(Magnitude(0.5, min_elements=64)))
+    result = run(reloaded(sparse, tmp_path / "sparse.mlpackage"), PruneWeights(Magnitude(0.75, min_elements=64)))
+    assert [(row.where, row.name) for row in result.report.weights] == [("first", "w")]
+    one, other = constexprs(result.program)
+    assert one.attributes["nonzero_data"].tensor is other.attributes["nonzero_data"].tensor
+
+
+@pytest.mark.parametrize("opsets", [(IOS26, IOS18), (IOS18, IOS26)], ids=["iOS26 first", "iOS18 first"])
+def test_each_opset_writes_what_functions_share_in_its_own_way(opsets: tuple[Opset, Opset]) -> None:
+    functions = [FunctionBuilder(opset.target, {"x": TensorType(FP16, (1, 16))}, opset) for opset in opsets]
+    weight = Const.of(ArrayTensor(numbers(8, 16)))
+    for f in functions:
+        f.outputs(y=f.op("linear", x=f.inputs["x"], weight=f.const(weight, name="w"), name="lin"))
+    tables = Pipeline(PalettizeWeights(Palettize(2, min_elements=64)), QuantizeLuts(QuantizeLut("int8", min_elements=64)))
+    program = run(build_program(*functions), tables).program
+    found = {name: [op.op_type for op in function.ops() if is_constexpr(op.op_type)] for name, function in program.functions.items()}
+    assert found == {
+        "iOS18": ["constexpr_blockwise_shift_scale", "constexpr_lut_to_dense"],
+        "iOS26": ["constexpr_lut_to_dense", "constexpr_blockwise_shift_scale"],
+    }
+    one, other = (constant_of(op["indices"]) for op in constexprs(program) if op.op_type == "constexpr_lut_to_dense")
+    assert one is not None
+    assert other is not None
+    assert one.tensor is other.tensor
+
+
+INDICES = Const.of(ArrayTensor(np.arange(128, dtype=np.uint8).reshape(8, 16) % 16, UINT4))
+LUT = Const.of(ArrayTensor(numbers(1, 1, 16, 1)))
+PAIRS = Const.of(ArrayTensor(numbers(1, 1, 16, 2)))
+WIDE = {0: (16, 16), 1: (8, 32)}
+
+
+def test_the_same_indices_into_the_same_table_of_vectors_along_two_axes_are_two_weights() -> None:
+    with FunctionBuilder(inputs={"x": TensorType(FP16, (1, 8)), "z": TensorType(FP16, (1, 16))}, opset=IOS18) as f:
+        for axis, name in ((1, "x"), (0, "z")):
+            kind = TensorType(FP16, WIDE[axis])
+            weight = f.op("constexpr_lut_to_dense", indices=INDICES, lut=PAIRS, vector_axis=axis, name=f"w{axis}", type=kind)
+            f.op("matmul", x=f.inputs[name], y=weight, name=f"y{axis}")
+        f.outputs(*(op for op in f.block.ops("matmul")))
+    result = run(build_program(f), QuantizeLuts(QuantizeLut("int8", min_elements=1)))
+    assert sorted(row.name for row in result.report.weights) == ["w0", "w1"]
+    assert {op.output.name: op.output.type for op in constexprs(result.program) if op.op_type == "constexpr_lut_to_dense"} == {
+        f"w{axis}": TensorType(FP16, shape) for axis, shape in WIDE.items()
+    }
+
+
+@pytest.mark.parametrize("order", [("cast", "linear"), ("linear", "cast")])
+def test_a_compressed_weight_that_another_constexpr_op_uses_too_is_one(order: tuple[str, str]) -> None:
+    with FunctionBuilder(inputs={"x": TensorType(FP16, (1, 16)), "z": TensorType(FP32, (1, 16))}, opset=IOS18) as f:
+        weight = f.op("constexpr_lut_to_dense", indices=INDICES, lut=LUT, name="w", type=TensorType(FP16, (8, 16)))
+        for each in order:
+            if each == "cast":
+                cast = f.op("constexpr_cast", source_val=weight, output_dtype="fp32", name="w32", type=TensorType(FP32, (8, 16)))
+            else:
+                half = f.op("linear", x=f.inputs["x"], weight=weight, name="half")
+        f.outputs(half, f.op("linear", x=f.inputs["z"], weight=cast, name="single"))
+    assert [row.name for row in run(build_program(f), QuantizeWeights(SMALL)).report.weights] == ["w", "w32"]
 
 
 # Constants that are no weights

@@ -150,3 +150,13 @@ def test_old_integers_whose_zero_points_are_of_another_type_are_to_be_raised() -
     (op,) = emitted(Spec("integers"), IOS16)
     op.set_attribute("zero_point", literal(np.zeros(2, np.uint8)))
     assert "scale and zero point of constexpr_affine_dequantize w differ in type or shape: put RaiseOpset before" in reason(op)
+
+
+def test_a_chain_of_any_length_that_scales_what_has_a_scale_is_none() -> None:
+    mask, scale = literal(np.ones((4, 4), np.uint8), UINT1), literal(np.ones((4, 4), np.float16))
+    kept: Any = literal(np.ones(16, np.int8))
+    for _ in range(3000):
+        op = op_of("constexpr_sparse_blockwise_shift_scale", (UINT1, (4, 4)), (FP16, (16,)), data_mask=mask, nonzero_data=kept, scale=scale)
+        kept = op.outputs[1]
+    dense = op_of("constexpr_sparse_to_dense", (FP16, (4, 4)), nonzero_data=kept, mask=op.outputs[0])
+    assert "scales what has a scale" in reason(dense)
