@@ -118,7 +118,7 @@ def spread(nonzero: Flow, mask: Flow, slab: int = SLAB) -> Computed:
     Raises:
         EvaluationError: `nonzero` is no vector of as many elements as the mask has ones.
     """
-    _check_count(nonzero, "nonzero_data", ones_of(mask, slab))
+    check_count(nonzero, "nonzero_data", ones_of(mask, slab))
 
     def pieces(room: Room) -> Iterator[Array]:
         read = nonzero.reader()
@@ -154,7 +154,7 @@ def kept_looked_up(mask: Flow, indices: Flow, lut: Array, vector_axis: int | Non
     """
     table = Table.of(mask.shape, lut, vector_axis)
     ones = ones_of(mask, slab)
-    _check_count(indices, "indices_nonzero_data", ones)
+    check_count(indices, "indices_nonzero_data", ones)
     if lut.size == table.entries:  # one table of elements: where they go does not matter
         return mask, looked_up(indices, lut.reshape(1, lut.size, 1), None, slab)
     _check_indices(indices, table.entries, slab)
@@ -177,7 +177,7 @@ def kept_shift_scaled(mask: Flow, nonzero: Flow, scale: Array, offset: Array | N
     Raises:
         EvaluationError: as `shift_scaled`; or there are more or fewer elements than the mask has ones.
     """
-    _check_count(nonzero, "nonzero_data", ones_of(mask, slab))
+    check_count(nonzero, "nonzero_data", ones_of(mask, slab))
     split, factors, shifts = _blocked(mask.shape, scale, offset)
     if factors.size == 1 and (shifts is None or shifts.size == 1):  # where elements go does not matter
         return shift_scaled(nonzero, scale.reshape(1), None if offset is None else offset.reshape(1), slab)
@@ -232,6 +232,11 @@ def _bytes_of(packed: Flow, name: str, size: int, shape: Sequence[int]) -> Array
     return gathered(packed)
 
 
-def _check_count(kept: Flow, name: str, ones: int) -> None:
+def check_count(kept: Flow, name: str, ones: int) -> None:
+    """Whether a vector has as many elements as a mask keeps.
+
+    Raises:
+        EvaluationError: it has not.
+    """
     if len(kept.shape) != 1 or kept.size != ones:
         raise EvaluationError(f"the mask keeps {ones} elements, and {name} is {show_shape(kept.shape)}")

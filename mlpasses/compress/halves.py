@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ir.flows import Computed, Flow, Room, of_tensor, parts
 from ir.tensors import Tensor
+from ir.types import DType
 from mlpasses.compress.losses import is_finite, loss_between
 from mlpasses.forms.decoding import dense_flow
 from mlpasses.forms.form import Form
@@ -43,6 +44,20 @@ def rounded(weight: Tensor, dtype: npt.DTypeLike) -> Flow:
             yield out
 
     return Computed(source.shape, target, pieces, 1 + source.stages)
+
+
+def too_small(weight: Tensor, dtype: DType) -> str | None:
+    """Why a weight is not to be rounded to a float type: all of its numbers are subnormal there, with fewer digits the smaller they are.
+
+    None where some are not, or all are 0, and where it has that type.
+    """
+    if weight.dtype is dtype:
+        return None
+    most = max((float(np.abs(part).max(initial=0)) for part in parts(of_tensor(weight))), default=0.0)
+    least = float(np.finfo(dtype.numpy).smallest_normal)
+    if not 0 < most < least:
+        return None
+    return f"its numbers, {most:.2g} at most, are too small for {dtype}, which has fewer digits below {least:.2g}: leave precision as it is"
 
 
 def loss_of(weight: Tensor, form: Form, measured: Loss, measure: Between) -> Loss:

@@ -9,7 +9,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ir.flows import SLAB, Computed, Flow, Room, of_tensor, parts
+from ir.expansion import check_count
+from ir.flows import SLAB, Computed, Flow, Room, of_tensor, ones_of, parts
 from ir.slabs import kept_of, places_of, shape_of, slabs, split_of, under
 from mlpasses.forms.form import Form, Indexed
 from mlpasses.numerics.affine import Array
@@ -27,11 +28,20 @@ class Kept:
         """`flags` has a 1 for each element that is kept, in C order."""
         self._read = flags.reader()
         self._emit = emit
+        self._position = 0
         self.count = 0
         """How many it has handed on."""
 
     def __call__(self, position: int, codes: npt.NDArray[Any]) -> None:
+        """Takes the next codes.
+
+        Raises:
+            ValueError: they are not the next.
+        """
+        if position != self._position:
+            raise ValueError(f"codes come in order: {self._position} is next, and {position} came")
         flat = codes.reshape(-1)
+        self._position += flat.size
         for start in range(0, flat.size, SLAB):
             part = flat[start : start + SLAB]
             kept = part.take(places_of(self._read(part.size)))
@@ -80,14 +90,21 @@ def share_of(counts: npt.NDArray[np.intp]) -> float:
 
 
 def uses(form: Form) -> npt.NDArray[np.intp]:
-    """How many of its indices are of each entry of the tables of a palettized weight: `[*blocks, entries]`."""
+    """How many of its indices are of each entry of the tables of a palettized weight: `[*blocks, entries]`.
+
+    Raises:
+        EvaluationError: its mask does not keep as many elements as it has indices.
+    """
     values, mask = form.values, form.mask
     assert isinstance(values, Indexed)  # or it would have no tables
     *blocks, entries, _ = values.tables
     split = split_of(values.indices.shape if mask is None else mask.shape, {"lut": tuple(blocks)})
     first = (np.arange(math.prod(blocks)) * entries).reshape(split.narrow["lut"])
     counts = np.zeros(first.size * entries, np.intp)
-    read, read_mask = of_tensor(values.indices).reader(), None if mask is None else of_tensor(mask).reader()
+    indices, flags = of_tensor(values.indices), None if mask is None else of_tensor(mask)
+    if flags is not None:
+        check_count(indices, "indices", ones_of(flags))
+    read, read_mask = indices.reader(), None if flags is None else flags.reader()
     for at in slabs(split.shape, limit=CHUNK):
         shape, begins = shape_of(at), under(first, at)
         least = int(begins.min())  # tables of other slabs are not counted along

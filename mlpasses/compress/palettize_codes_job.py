@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from itertools import repeat
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -16,19 +15,17 @@ from ir.flows import Computed, Flow, Room, of_tensor, ones_of
 from ir.packing import packed_size
 from ir.tensors import AbstractTensor, ArrayTensor, Tensor
 from ir.types import INT8, UINT1, UINT8, UINT_BY_BITS, DType
-from mlpasses.compress.bands import Band, bands, taken
 from mlpasses.compress.jobs import OVERFLOWING, Declined, EngineName, Finished, Outcome, Part, Writer
 from mlpasses.compress.kept import Kept, mask_of_vectors, share_used
 from mlpasses.compress.losses import loss_if_finite
 from mlpasses.compress.palettize_job import (
     Engines,
+    banded_tables,
     codebook_of,
     effort_of,
     engines_named,
-    layout_of_band,
-    most_distinct,
+    fewest_bits,
     repeated_flow,
-    tables_of,
     too_many,
 )
 from mlpasses.compress.palettize_layout import Layout
@@ -36,7 +33,7 @@ from mlpasses.config.palettize import Palettize
 from mlpasses.forms.decoding import dense_flow, stored_flow
 from mlpasses.forms.form import Floats, Form, Indexed, Scaled
 from mlpasses.numerics import palette
-from mlpasses.numerics.affine import Array, Emit
+from mlpasses.numerics.affine import Array, Emit, NotFiniteError
 from mlpasses.numerics.bitstream import Packer
 from mlpasses.numerics.distinct import Distinct
 
@@ -74,7 +71,7 @@ class PalettizeCodesJob:
                     f"its mask keeps parts of vectors of {layout.vector}, and an index stands for a whole one: prune it with "
                     f'Magnitude(block_size={layout.vector}, dim="output"), and before QuantizeWeights, which makes zeros'
                 )
-        width = self._width(engines)
+        width = fewest_bits(self._values(), None if mask is None else of_tensor(mask), layout, self.config, engines)
         if isinstance(width, Declined):
             return width
         packer = Packer(width, engines.pack, out.emit("indices"))
@@ -96,11 +93,6 @@ class PalettizeCodesJob:
         # Which entries are used is counted anew: what the mask leaves out was assigned too, and integers again after rounding.
         return OVERFLOWING if loss is None else Finished(parts, loss, lut_used=share_used(joint))
 
-    def _cut(self, engines: Engines) -> list[Band]:
-        """The bands whose groups are palettized together: vectors' all at once."""
-        counts = self.layout.groups if self.layout.vector == 1 else (1,) * len(self.shape)
-        return list(bands(self.shape, counts, engines.scalars.collector.chunk))
-
     def _values(self) -> Flow:
         """What tables are chosen for, in the weight's shape: floats, 0 where the mask is; or integers, as floats."""
         values, mask = self.stored.values, self.stored.mask
@@ -110,63 +102,60 @@ class PalettizeCodesJob:
         integers: Flow = of_tensor(values.data)
         return _halves(integers if mask is None else spread(integers, of_tensor(mask)))
 
-    def _width(self, engines: Engines) -> int | Declined:
-        widths = self.layout.widths
-        if len(widths) == 1:
-            return widths[0]
-        most = 0
-        for band, values in taken(self._values(), self._cut(engines), engines.whole):
-            most = max(most, most_distinct(values, layout_of_band(band, self.layout), engines))
-        return next((each for each in widths if most <= 1 << each), None) or Declined(too_many(most, 1 << widths[-1]))
-
     def _importance(self) -> Flow | None:
         """How much the squared error of each element counts: as the square of its scale, where there are several; none where the mask is 0.
-        None where all count alike."""
+        None where all count alike.
+
+        Raises:
+            NotFiniteError: a scale is NaN or infinite.
+        """
         values, mask = self.stored.values, self.stored.mask
         counted = None if mask is None else of_tensor(mask)
         if isinstance(values, Scaled) and math.prod(values.scale.shape) != 1:
-            return repeated_flow(np.square(values.scale.numpy().astype(np.float32)), self.shape, counted)
-        if counted is None or (isinstance(values, Floats) and self.layout.vector == 1):
+            scale = np.abs(values.scale.numpy().astype(np.float32))
+            if not np.isfinite(scale).all():
+                raise NotFiniteError
+            return repeated_flow(np.square(scale / (scale.max() or 1)), self.shape, counted)
+        if counted is None or (isinstance(values, Floats) and self.layout.vector == 1 and not _has_zeros(values)):
             return None
         return cast(counted, np.float32)
 
     def _entries(self, layout: Layout, engines: Engines, emit: Emit) -> Array:
         """The tables; the index of every element or vector is emitted."""
-        cut, importance = self._cut(engines), self._importance()
-        weights = repeat(None) if importance is None else (each for _, each in taken(importance, cut, engines.whole))
-        found = [
-            self._entries_of(band, values, weight, layout, engines, emit)
-            for (band, values), weight in zip(taken(self._values(), cut, engines.whole), weights, strict=False)
-        ]
-        return found[0] if len(found) == 1 else np.concatenate(found, axis=cut[0].axis)
-
-    def _entries_of(
-        self, band: Band, values: Array, importance: Array | None, layout: Layout, engines: Engines, emit: Emit
-    ) -> Array:
-        stored, choose = self.stored.values, codebook_of(self.config)
-        if self.stored.mask is not None and importance is None:
-            choose = _OfNonzeros(choose)  # as good, and sooner: 0 is what the mask leaves out
-        here, again = layout_of_band(band, layout), isinstance(stored, Scaled) and layout.vector == 1
-        found = tables_of(values, here, self.config, engines, None if again else band.emit(emit), choose, importance).entries
+        stored, importance, choose = self.stored.values, self._importance(), codebook_of(self.config)
+        if self.stored.mask is not None:
+            # Without an importance, all zeros are of the mask: to leave them out is as good, and sooner.
+            choose = _OfSome(choose, Distinct.without_zeros if importance is None else Distinct.without_idle)
         if not isinstance(stored, Scaled):
-            return found
-        found = np.rint(found.astype(np.float32))
-        if again:
-            view = here.view(values.shape)
-            entries = found.reshape(view[1], -1).astype(np.float16)
-            nearest, _ = palette.assign_view(values.reshape(view), entries, engines.scalars, band.emit(emit))
-            found = nearest.entries.reshape(found.shape)
-        return found.astype(entry_type(stored.data.dtype).numpy)
+            return banded_tables(self._values(), importance, layout, self.config, engines, emit, choose).entries
+        found = banded_tables(self._values(), importance, layout, self.config, engines, emit, _Rounded(choose)).entries
+        return np.rint(found.astype(np.float32)).astype(entry_type(stored.data.dtype).numpy)  # of vectors, they are as they were found
+
+
+def _has_zeros(values: Floats) -> bool:
+    """Whether a mask keeps zeros."""
+    return ones_of(of_tensor(values.tensor)) < math.prod(values.tensor.shape)
 
 
 @frozen
-class _OfNonzeros:
-    """A codebook for the values of a sparse weight: zeros have no entry, since the mask leaves them out."""
+class _OfSome:
+    """A codebook for some of the distinct values: those that a mask leaves out have no entry."""
+
+    inner: palette.Codebook
+    some: Callable[[Distinct], Distinct]
+
+    def __call__(self, distinct: Distinct, places: int, engine: palette.Engine) -> npt.NDArray[np.float64]:
+        return self.inner(self.some(distinct), places, engine)
+
+
+@frozen
+class _Rounded:
+    """A codebook whose entries are integers."""
 
     inner: palette.Codebook
 
     def __call__(self, distinct: Distinct, places: int, engine: palette.Engine) -> npt.NDArray[np.float64]:
-        return self.inner(distinct.without_zeros(), places, engine)
+        return np.rint(self.inner(distinct, places, engine))
 
 
 def _halves(integers: Flow) -> Flow:

@@ -17,7 +17,7 @@ from ir.slabs import shape_of, slabs, split_of, under
 from ir.tensors import Tensor
 from ir.types import UINT_BY_BITS
 from mlpasses.compress.bands import Band, bands, taken, whole_of
-from mlpasses.compress.halves import loss_of, rounded
+from mlpasses.compress.halves import loss_of, rounded, too_small
 from mlpasses.compress.jobs import Declined, EngineName, Finished, Outcome, Part, Writer, measure_named
 from mlpasses.compress.losses import is_finite, loss_between
 from mlpasses.compress.palettize_layout import Layout
@@ -68,45 +68,37 @@ class PalettizeJob:
         }
 
     def run(self, engine: EngineName, out: Writer) -> Outcome:
-        weight = rounded(self.weight, self.layout.stored.numpy)
+        reason = too_small(self.weight, self.layout.stored)
+        if reason is not None:
+            return Declined(reason)
+        weight, config = rounded(self.weight, self.layout.stored.numpy), self.config
         engines = engines_named(engine, out.array)
-        chosen = self._width(weight, engines)
+        scale = None if config.per_channel_scale == "none" else _scales(weight, self.layout.axis)
+        relative = weight if scale is None else _divided(weight, scale)
+        chosen = fewest_bits(relative, None, self.layout, config, engines)
         if isinstance(chosen, Declined):
             return chosen
         packer = Packer(chosen, engines.pack, out.emit("indices"))
         layout = evolve(self.layout, widths=(chosen,))
+        importance = None if scale is None else repeated_flow(_squared(scale), weight.shape)
+        emit = None if config.per_channel_scale == "folded" else packer
         try:
-            scale, found = self._tables(weight, layout, engines, packer)
+            found = banded_tables(relative, importance, layout, config, engines, emit, codebook_of(config))
         except palette.TooManyValuesError as error:
             return Declined(too_many(error.count, 1 << chosen))
+        if scale is not None and config.per_channel_scale == "folded":
+            found = folded_tables(weight, scale, found, layout, engines, packer)
         packer.finish()
         dtype = layout.stored
         parts = {"indices": Part(UINT_BY_BITS[chosen], layout.indices(weight.shape)), "lut": out.whole("lut", dtype, found.entries)}
-        if scale is not None:
+        if scale is not None and config.per_channel_scale == "chained":
             parts["scale"] = out.whole("scale", dtype, scale)
         form = indexed_form(layout, out.tensors(parts))
-        if scale is not None:
+        if "scale" in parts:
             loss = loss_between(of_tensor(self.weight), dense_flow(form), engines.measure)
         else:
             loss = loss_of(self.weight, form, found.loss, engines.measure)
         return Finished(parts, loss, lut_used=found.used)
-
-    def _tables(self, weight: Flow, layout: Layout, engines: Engines, emit: Emit) -> tuple[Array | None, Tables]:
-        if self.config.per_channel_scale == "none":
-            return None, banded_tables(weight, None, layout, self.config, engines, emit)
-        if self.config.per_channel_scale == "folded":
-            return None, folded_tables(weight, layout, self.config, engines, emit)
-        scale = _scales(weight, layout.axis)
-        return scale, _divided_tables(weight, scale, layout, self.config, engines, emit)
-
-    def _width(self, weight: Flow, engines: Engines) -> int | Declined:
-        """The bits of an index: the fewest that do, where there are several; or why none do."""
-        widths = self.layout.widths
-        if len(widths) == 1:
-            return widths[0]
-        cut = cut_of(weight, self.layout, engines)
-        most = max(most_distinct(values, layout_of_band(band, self.layout), engines) for band, values in taken(weight, cut, engines.whole))
-        return next((width for width in widths if most <= 1 << width), None) or Declined(too_many(most, 1 << widths[-1]))
 
 
 def indexed_form(layout: Layout, tensors: Mapping[str, Tensor]) -> Form:
@@ -177,8 +169,6 @@ def tables_of(
             weight.reshape(view), layout.vector, 1 << width, engines.vectors, _nowhere if emit is None else emit,
             groups=math.prod(layout.groups), importance=None if importance is None else importance.reshape(view), seed=config.seed,
         )  # fmt: skip
-        if config.mode == "unique" and loss.noise:
-            raise palette.TooManyValuesError((1 << width) + 1, 1 << width)
         return Tables(vectors.entries.reshape(shape), float(vectors.used.mean()) / (1 << width), loss)
     view = layout.view(weight.shape)
     spread = None if importance is None else importance.reshape(view)
@@ -193,23 +183,45 @@ def codebook_of(config: Palettize) -> palette.Codebook:
     return {"kmeans": palette.kmeans, "uniform": palette.uniform, "unique": palette.unique}[config.mode]
 
 
-def most_distinct(weight: Array, layout: Layout, engines: Engines) -> int:
-    """The most distinct values, or vectors, that a group of a weight has; more than 256 are as good as 257.
+def fewest_bits(weight: Flow, flags: Flow | None, layout: Layout, config: Palettize, engines: Engines) -> int | Declined:
+    """The bits of an index: the fewest that do, where the numbers decide; or why none do. Elements whose flags are 0 do not count.
 
     Raises:
         NotFiniteError: the weight holds NaN or infinite values.
     """
+    widths = layout.widths
+    if len(widths) == 1 and (config.mode != "unique" or layout.vector == 1):  # else who chooses the entries finds that they are too many
+        return widths[0]
+    cut = cut_of(weight, layout, engines)
+    marks = repeat(None) if flags is None else (each for _, each in taken(flags, cut, engines.whole))
+    most = 0
+    for (band, values), marked in zip(taken(weight, cut, engines.whole), marks, strict=False):
+        most = max(most, _most_distinct(values, marked, layout_of_band(band, layout), engines))
+    fitting = next((width for width in widths if most <= 1 << width), None)
+    larger = "" if widths[-1] == config.widths[-1] else ", and with a larger one it would not become smaller"
+    return fitting or Declined(too_many(most, 1 << widths[-1]) + larger)
+
+
+def _most_distinct(weight: Array, flags: Array | None, layout: Layout, engines: Engines) -> int:
+    """The most distinct values, or vectors, that a group of a weight has; more than 256 are as good as 257. Raises as `fewest_bits`."""
+    view = layout.view(weight.shape) if layout.vector == 1 else channel_view(weight.shape, layout.axis)
+    values, marked = weight.reshape(view), None if flags is None else flags.reshape(view)
     if layout.vector == 1:
-        return int(distinct_counts(weight.reshape(layout.view(weight.shape)), engines.scalars.collector).max(initial=0))
-    view = channel_view(weight.shape, layout.axis)
-    return vector_kmeans.most_distinct(weight.reshape(view), layout.vector, math.prod(layout.groups))
+        return int(distinct_counts(values, engines.scalars.collector, marked).max(initial=0))
+    return vector_kmeans.most_distinct(values, layout.vector, math.prod(layout.groups), marked)
 
 
 def banded_tables(
-    weight: Flow, importance: Flow | None, layout: Layout, config: Palettize, engines: Engines, emit: Emit | None
+    weight: Flow,
+    importance: Flow | None,
+    layout: Layout,
+    config: Palettize,
+    engines: Engines,
+    emit: Emit | None,
+    choose: palette.Codebook,
 ) -> Tables:
     """`tables_of` a flow, band by band. Raises as that."""
-    choose, cut = codebook_of(config), cut_of(weight, layout, engines)
+    cut = cut_of(weight, layout, engines)
     weights = repeat(None) if importance is None else (each for _, each in taken(importance, cut, engines.whole))
     found = [
         tables_of(
@@ -236,14 +248,12 @@ def layout_of_band(band: Band, layout: Layout) -> Layout:
     return layout if band.alone else evolve(layout, groups=band.counts)
 
 
-def folded_tables(weight: Flow, layout: Layout, config: Palettize, engines: Engines, emit: Emit) -> Tables:
-    """A table for each channel: that of its group, chosen for what is left when each channel is divided by its greatest magnitude, times
-    that. Indices are of the nearest entries as they are stored.
+def folded_tables(weight: Flow, scale: Array, base: Tables, layout: Layout, engines: Engines, emit: Emit) -> Tables:
+    """A table for each channel: that of its group, chosen for what is left when each channel is divided by its scale, times that. Indices
+    are of the nearest entries as they are stored.
 
     Raises as `tables_of`.
     """
-    scale = _scales(weight, layout.axis)
-    base = _divided_tables(weight, scale, layout, config, engines, None)
     lut = repeated_array(base.entries[..., 0], (*layout.channels, base.entries.shape[-2]))
     products = (lut.astype(np.float32) * scale.astype(np.float32)[..., None]).astype(weight.dtype)
     rows, places = products.reshape(-1, products.shape[-1]), products.shape[-1]
@@ -258,10 +268,10 @@ def folded_tables(weight: Flow, layout: Layout, config: Palettize, engines: Engi
     return Tables(entries.reshape((*products.shape, 1)), float(used.mean()) / places, loss)
 
 
-def _divided_tables(weight: Flow, scale: Array, layout: Layout, config: Palettize, engines: Engines, emit: Emit | None) -> Tables:
-    """Tables for what is left when each channel is divided by its scale, which the squared errors of its elements count by."""
-    relative = scale.astype(np.float32) / np.float32(scale.max(initial=0))
-    return banded_tables(_divided(weight, scale), repeated_flow(np.square(relative), weight.shape), layout, config, engines, emit)
+def _squared(scale: Array) -> Array:
+    """What the squared errors of channels count by that were divided by their scales."""
+    relative: Array = scale.astype(np.float32) / np.float32(scale.max(initial=0))
+    return relative * relative
 
 
 def _scales(weight: Flow, axis: int) -> Array:

@@ -18,7 +18,7 @@ from ir.types import UINT1
 from mlpasses.candidates import Candidate
 from mlpasses.compress.prune_codes import pruned_codes
 from mlpasses.compress.prune_job import PruneJob
-from mlpasses.compress.prune_layout import channels_axis, kept_bounds
+from mlpasses.compress.prune_layout import channels_axis, kept_bounds, left_over
 from mlpasses.compress.weight_pass import Proposal, WeightPass
 from mlpasses.config.prune import NM, Magnitude, PruneConfig, Threshold
 from mlpasses.forms.form import Floats, Form
@@ -57,7 +57,7 @@ class PruneWeights(WeightPass):
         job = PruneJob(candidate.name, tensor, view, config)
         least = packed_size(candidate.numel, 1) + packed_size(1, tensor.dtype.bits)
         key = (tensor, axis, config)
-        return Proposal(candidate, config, key, form, job, _finished, least, bounds.why, bounds.may_stay)
+        return Proposal(candidate, config, key, form, job, _finished, least, bounds.why, bounds.may_stay, left_over(view, config))
 
     def propose_joint(self, candidate: Candidate, form: Form, config: PruneConfig) -> Proposal | str:
         return pruned_codes(candidate, form, config)

@@ -23,7 +23,7 @@ from ir.types import UINT1
 from mlpasses.candidates import Candidate
 from mlpasses.compress.joint import row_of
 from mlpasses.compress.prune_codes_job import PruneCodesJob, mask_shape
-from mlpasses.compress.prune_layout import Bounds, channels_axis, fewest_zeros, kept_bounds
+from mlpasses.compress.prune_layout import Bounds, channels_axis, fewest_zeros, kept_bounds, left_over
 from mlpasses.compress.weight_pass import Proposal
 from mlpasses.config.prune import Magnitude, PruneConfig, Threshold
 from mlpasses.errors import ConfigError
@@ -57,7 +57,9 @@ def pruned_codes(candidate: Candidate, form: Form, config: PruneConfig) -> Propo
     job = PruneCodesJob(candidate.name, form, view, candidate.shape, config, candidate.nbytes)
     key = (form, axis, config)
     since = row_of(form, "prune").since
-    return Proposal(candidate, config, key, joint, job, partial(_finished, form), least, bounds.why, bounds.may_stay, since=since)
+    return Proposal(
+        candidate, config, key, joint, job, partial(_finished, form), least, bounds.why, bounds.may_stay, left_over(view, config), since
+    )  # fmt: skip
 
 
 def _finished(form: Form, tensors: dict[str, Tensor]) -> Form:

@@ -55,7 +55,19 @@ def fewest_zeros(view: View, config: PruneConfig) -> int | None:
     outer, channels, inner = view
     if isinstance(config, NM):
         return outer * inner * (channels // config.m * config.n + max(0, config.n - config.m + channels % config.m))
-    if not isinstance(config, Magnitude) or (config.block_size is not None and channels % config.block_size):
+    if not isinstance(config, Magnitude):
         return None
     size = config.block_size or 1
-    return math.floor(config.sparsity * (math.prod(view) // size)) * size
+    rest, places = channels % size, outer * inner
+    wanted = math.floor(config.sparsity * (-(-channels // size) * places))
+    short = min(wanted, places) if rest else 0  # blocks of what is left over, of which all may go
+    return short * rest + (wanted - short) * size
+
+
+def left_over(view: View, config: PruneConfig) -> str:
+    """What has to be said where blocks do not divide the channels; nothing where they do."""
+    size = config.block_size if isinstance(config, Magnitude) else None
+    rest = 0 if size is None else view[1] % size
+    if not rest:
+        return ""
+    return f"blocks of {size} leave {rest} of its {view[1]} channels over, which count as a block: fewer elements become zero than asked"

@@ -15,8 +15,8 @@ from ir.packing import pack_tensor, packed_size
 from ir.tensors import Tensor
 from ir.types import DType, TensorType
 from mlpasses.compress.bands import bands, taken, whole_of
-from mlpasses.compress.halves import loss_of, rounded
-from mlpasses.compress.jobs import EngineName, Finished, Outcome, Part, Writer, measure_named
+from mlpasses.compress.halves import loss_of, rounded, too_small
+from mlpasses.compress.jobs import Declined, EngineName, Finished, Outcome, Part, Writer, measure_named
 from mlpasses.config.quantize import Quantize
 from mlpasses.forms.form import Form, Scaled
 from mlpasses.numerics.affine import Affine, Array, Emit, Engine, Grid, Loss
@@ -58,6 +58,9 @@ class QuantizeJob:
         return part_sizes(math.prod(self.weight.shape), self.counts, self.config.integers, self.stored)
 
     def run(self, engine: EngineName, out: Writer) -> Outcome:
+        reason = too_small(self.weight, self.stored)
+        if reason is not None:
+            return Declined(reason)
         kernels, packing = engine_named(engine)
         integers = self.config.integers
         weight = rounded(self.weight, self.stored.numpy)

@@ -7,7 +7,8 @@ from typing import cast
 
 from attrs import frozen
 
-from ir.flows import of_tensor
+from ir.expansion import check_count
+from ir.flows import of_tensor, ones_of
 from ir.types import TensorType
 from mlpasses.compress.jobs import EngineName, Finished, Outcome, Part, Writer
 from mlpasses.compress.kept import Kept
@@ -42,6 +43,7 @@ class QuantizeKeptJob(QuantizeFormJob):
         # of one block nothing else has to be looked at (a search would add the same terms in another order).
         if math.prod(self.counts) == 1 and search is None:
             weight, counts = stored_flow(self.stored), (1,)
+            check_count(weight, "nonzero_data", ones_of(of_tensor(mask)))
         else:
             weight, emit = dense_flow(self.stored), Kept(of_tensor(mask), packer)
         affine, loss = quantize_flow(weight, counts, self.config.levels, kernels, emit, search, out.array)

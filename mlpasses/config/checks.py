@@ -55,6 +55,11 @@ def not_negative(config: Any, attribute: Attribute[Any], value: Any) -> None:
         raise ConfigError(f"{attribute.name} of {type(config).__name__} has to be a finite number of at least 0, not {value!r}")
 
 
+def as_tuple(value: Any) -> Any:
+    """A list as a tuple: what Python users write, as YAML does."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 def block_sizes(config: Any, attribute: Attribute[Any], value: Any) -> None:
     """The check that an option is a block size of at least 1, or one for each axis, where 0 stands for the whole axis."""
     sizes = value if isinstance(value, tuple) else (value,)

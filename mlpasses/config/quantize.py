@@ -9,7 +9,7 @@ from attrs.validators import optional
 
 from ir.opset import IOS16, IOS18, Opset
 from ir.types import FP32, INT4, INT8, UINT4, UINT8, DType
-from mlpasses.config.checks import block_sizes, one_of
+from mlpasses.config.checks import as_tuple, block_sizes, one_of
 from mlpasses.config.weights import BlockConfig
 from mlpasses.errors import ConfigError
 from mlpasses.numerics.affine import Grid, grid
@@ -31,7 +31,7 @@ class Quantize(BlockConfig):
         default="per-channel", validator=one_of("per-tensor", "per-channel", "per-block")
     )
     """Whether the weight has one scale, or each of its output channels, or each `block_size` input channels of an output channel."""
-    block_size: int | tuple[int, ...] | None = field(default=None, validator=optional(block_sizes))
+    block_size: int | tuple[int, ...] | None = field(default=None, converter=as_tuple, validator=optional(block_sizes))
     """Input channels that share a scale, for per-block; or a size for each axis, 0 for the whole of it. Null: 32."""
     scales: Literal["extremes", "searched"] = field(default="extremes", validator=one_of("extremes", "searched"))
     """Whether scales cover the extremes of what shares them, or are searched for the least squared error: better, and slower."""

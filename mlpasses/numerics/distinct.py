@@ -45,7 +45,13 @@ class Distinct:
 
     def without_zeros(self) -> Distinct:
         """All values but 0."""
-        kept = self.values != 0
+        return self._where(self.values != 0)
+
+    def without_idle(self) -> Distinct:
+        """The values that count in a fit."""
+        return self._where(self.weights != 0)
+
+    def _where(self, kept: npt.NDArray[np.bool_]) -> Distinct:
         starts = np.concatenate(([0], np.cumsum(kept)))[self.starts]
         return Distinct(self.values[kept], self.counts[kept], self.weights[kept], starts)
 
@@ -207,29 +213,32 @@ def tally_halves(piece: Array, counts: Integers) -> None:
 NUMPY: Final = Collector(sort_halves, tally_halves, 1 << 16)
 
 
-def distinct_counts(weight: Array, collector: Collector, limit: int = 256) -> Integers:
+def distinct_counts(weight: Array, collector: Collector, flags: Array | None = None, limit: int = 256) -> Integers:
     """How many distinct values each group of a view has; `limit` + 1 where there are more.
+
+    Elements whose `flags`, of the weight's shape, are 0 are left out.
 
     Raises:
         NotFiniteError: the weight holds NaN or infinite values.
     """
     found = np.zeros(weight.shape[1], np.int64)
     for run in group_runs(weight.shape, collector.chunk):
-        if weight.dtype == np.float16:
+        if weight.dtype == np.float16 and flags is None:
             found[run] = np.diff(collect(weight[:, run], None, collector).starts)
         else:
-            found[run] = [_count_values(weight[:, group : group + 1], limit) for group in range(run.start, run.stop)]
+            groups = (slice(group, group + 1) for group in range(run.start, run.stop))
+            found[run] = [_count_values(weight[:, at], None if flags is None else flags[:, at], limit) for at in groups]
     return np.minimum(found, limit + 1)
 
 
-def _count_values(group: Array, limit: int) -> int:
+def _count_values(group: Array, flags: Array | None, limit: int) -> int:
     found = np.empty(0, group.dtype)
     for at in strips(group.shape, 1, PIECE):
-        piece = group[at].reshape(-1)
+        piece = group[at]
         if not np.isfinite(piece).all():
             raise NotFiniteError
         if len(found) <= limit:
-            found = np.union1d(found, piece)
+            found = np.union1d(found, piece if flags is None else piece[flags[at] != 0])
     return len(found)
 
 

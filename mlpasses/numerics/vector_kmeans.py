@@ -122,12 +122,12 @@ class _Group:
         self.engine.load(part, self.factor, x)
         return x, None if self.importance is None else self._weights(np.moveaxis(self.importance[at], 2, 0))
 
-    def spread(self, count: int) -> Array:
-        """Some vectors, as far apart as vectors can be in C order."""
+    def spread(self, count: int) -> tuple[Array, Array | None]:
+        """Some vectors, as far apart as vectors can be in C order, with their importances."""
         outer, vectors, inner = np.unravel_index(np.linspace(0, self.count - 1, min(count, self.count)).astype(np.int64), self.shape)
         x = np.ascontiguousarray(self.part[outer, vectors, :, inner].T, np.float32)
         x *= np.float32(self.factor)
-        return x
+        return x, None if self.importance is None else self._weights(self.importance[outer, vectors, :, inner].T)
 
     def _weights(self, importance: Array) -> Array:
         """Importances `[size, …]` as those of vectors."""
@@ -150,8 +150,8 @@ def palettize_vectors(
 
     `emit(position, codes)` gets them as uint8, in C order of `[outer, channels / size, inner]`, a piece after the other; position counts
     codes. Codes are those of the entries as they are stored, rounded to the weight's type. Where a group has no more distinct vectors
-    than entries, nothing is lost. An importance broadcasts over the weight. Private memory is bounded by samples (`LARGER_SAMPLE` vectors
-    at most) and pieces.
+    of any importance than entries, nothing of them is lost. An importance broadcasts over the weight. Private memory is bounded by samples
+    (`LARGER_SAMPLE` vectors at most) and pieces.
 
     Raises:
         NotFiniteError: the weight holds NaN or infinite values.
@@ -186,8 +186,10 @@ def palettize_vectors(
     return Tables(np.stack(stored), np.count_nonzero(counts, axis=1)), loss
 
 
-def most_distinct(weight: Array, size: int, groups: int = 1, limit: int = 256) -> int:
+def most_distinct(weight: Array, size: int, groups: int = 1, flags: Array | None = None, limit: int = 256) -> int:
     """The most distinct vectors that a group of a view has; more than `limit` are as good as `limit` + 1. Vectors are looked at in pieces.
+
+    Of vectors whose `flags`, of the weight's shape, are 0, nothing is counted.
 
     Raises:
         NotFiniteError: the weight holds NaN or infinite values.
@@ -195,17 +197,26 @@ def most_distinct(weight: Array, size: int, groups: int = 1, limit: int = 256) -
     outer, channels, inner = weight.shape
     if not all(np.isfinite(weight[at]).all() for at in strips(weight.shape, 1, CHUNK)):
         raise NotFiniteError
+    run = channels // groups
     most = 0
-    for group in np.split(weight, groups, axis=1):
+    for group in range(groups):
+        which = slice(group * run, (group + 1) * run)
         found = np.empty((0, size), np.float32)
-        for at in strips((outer, channels // groups, inner), size, CHUNK):
-            piece = group[at]
-            vectors = np.moveaxis(piece.reshape(piece.shape[0], -1, size, piece.shape[2]), 2, -1).reshape(-1, size)
+        for at in strips((outer, run, inner), size, CHUNK):
+            vectors = _rows(weight[:, which][at], size)
+            if flags is not None:
+                vectors = vectors[_rows(flags[:, which][at], size).any(axis=1)]
             found = _unique(np.concatenate([found, vectors]))
             if len(found) > limit:
                 return limit + 1
         most = max(most, len(found))
     return most
+
+
+def _rows(piece: Array, size: int) -> Array:
+    """The vectors of a piece `[outer, channels, inner]`, one in each row."""
+    outer, _, inner = piece.shape
+    return np.moveaxis(piece.reshape(outer, -1, size, inner), 2, -1).reshape(-1, size)
 
 
 def _groups(weight: Array, size: int, groups: int, importance: Array | None, engine: Engine) -> list[_Group]:
@@ -279,8 +290,8 @@ def _fit(group: _Group, entries: int, seed: int) -> Array:
     """A scaled table of up to `entries` vectors."""
     if not group.count:
         return np.zeros((1, group.size), np.float32)
-    spread = group.spread(SPREAD)
-    distinct = _distinct(group, spread, entries)
+    spread, weights = group.spread(SPREAD)
+    distinct = _distinct(group, _counted(spread, weights), entries)
     if distinct is not None:
         return distinct
     random = np.random.Generator(np.random.PCG64(seed))
@@ -330,23 +341,36 @@ def _sample(
 
 
 def _distinct(group: _Group, spread: Array, entries: int) -> Array | None:
-    """The distinct vectors of a group, if there are no more than entries."""
+    """The distinct vectors of a group that count, if there are no more than entries; a vector of zeros where none does."""
     known = _unique(spread.T)
     if len(known) > entries:
         return None
-    for x, _ in group.chunks():
-        codes = np.empty(x.shape[1], np.uint8)
-        group.engine.nearest(x, None, known, codes, np.empty(codes.size, np.float32))
-        others = x[:, (x != known[codes].T).any(axis=0)]
+    for x, weights in group.chunks():
+        counted = _counted(x, weights)
+        others = counted[:, ~_is_known(counted, known, group.engine)] if len(known) else counted
         if others.size:
             known = _unique(np.concatenate([known, others.T]))
         if len(known) > entries:
             return None
-    return known
+    return known if len(known) else np.zeros((1, group.size), np.float32)
+
+
+def _counted(x: Array, weights: Array | None) -> Array:
+    """The vectors of which some element is of importance."""
+    return x if weights is None else x[:, weights.any(axis=0)]
+
+
+def _is_known(x: Array, known: Array, engine: Engine) -> npt.NDArray[np.bool_]:
+    codes = np.empty(x.shape[1], np.uint8)
+    engine.nearest(x, None, known, codes, np.empty(codes.size, np.float32))
+    found: npt.NDArray[np.bool_] = (x == known[codes].T).all(axis=0)
+    return found
 
 
 def _unique(rows: Array) -> Array:
     """Distinct rows in lexicographic order. NumPy's own way compares rows as bytes, one by one, and takes ten times as long."""
+    if not len(rows):
+        return rows
     ordered = rows[np.lexsort(rows.T[::-1])]
     differs = (ordered[1:] != ordered[:-1]).any(axis=1)
     return np.ascontiguousarray(ordered[np.concatenate([[True], differs])])

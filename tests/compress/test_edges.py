@@ -289,6 +289,17 @@ def test_fp32_beyond_fp16_is_left_alone_where_it_is_to_be_stored_in_fp16(kind: t
     assert reason(result) == "it holds NaN or infinite values, or such as float16 has no room for"
 
 
+@pytest.mark.parametrize("kind", [QuantizeWeights, PalettizeWeights])
+@pytest.mark.parametrize(("most", "kept"), [(6e-5, False), (1e-8, False), (7e-5, True), (0.0, True)])
+def test_fp32_that_is_subnormal_in_fp16_is_left_alone_where_it_is_to_be_stored_so(kind: type[WeightPass], most: float, kept: bool) -> None:
+    weight = numbers(16, 64, dtype=np.float32)
+    weight *= np.float32(most) / np.abs(weight).max()
+    config = {QuantizeWeights: Quantize(precision="fp16", min_elements=1), PalettizeWeights: Palettize(2, precision="fp16", min_elements=1)}
+    (row,) = run(linear(weight), kind(config[kind])).report.weights
+    reason = f"its numbers, {most:.2g} at most, are too small for fp16, which has fewer digits below 6.1e-05: leave precision as it is"
+    assert row.skipped == (None if kept else reason)
+
+
 HALVES: Final = [
     QuantizeWeights(Quantize(precision="fp16", min_elements=1)),
     QuantizeWeights(Quantize("uint4", "asymmetric", precision="fp16", min_elements=1)),
@@ -313,10 +324,15 @@ def test_errors_of_fp32_that_is_stored_in_fp16_are_those_of_the_weight_itself(
 
 
 @pytest.mark.parametrize("weight_pass", HALVES, ids=named)
-def test_fp32_that_is_too_small_for_fp16_is_not_said_to_be_exact(weight_pass: WeightPass) -> None:
-    (row,) = run(linear(np.full((32, 64), 1e-8, np.float32)), weight_pass).report.weights
-    assert row.max_error == pytest.approx(1e-8)
-    assert row.sqnr == 0.0
+def test_numbers_that_are_too_small_for_fp16_beside_a_larger_one_are_not_said_to_be_exact(weight_pass: WeightPass) -> None:
+    weight = np.full((32, 64), 1e-8, np.float32)
+    weight[:2] = 1
+    (row,) = run(linear(weight), weight_pass).report.weights
+    assert row.skipped is None
+    assert row.max_error is not None
+    assert row.max_error >= 0.999e-8
+    assert row.sqnr is not None
+    assert row.sqnr < np.inf
 
 
 def test_zero_points_of_4_bits_that_are_all_0_are_left_out_of_what_is_planned_of_tables_too() -> None:
@@ -335,3 +351,21 @@ def test_kinds_of_numbers_beside_one_another_do_not_disturb_one_another(opset: O
     for name, weight in weights.items():
         alone = run(linears({name: weight}, opset), QuantizeWeights(Quantize(min_elements=1)))
         assert decoded(alone.program, name).tobytes() == decoded(together.program, name).tobytes()
+
+
+@pytest.mark.parametrize(("channels", "sparsity"), [(61, 0.5), (17, 0.75), (5, 0.5)])
+def test_blocks_that_leave_channels_over_say_so_and_are_planned_within_bounds(channels: int, sparsity: float) -> None:
+    config = Magnitude(sparsity, block_size=4, min_elements=1)
+    program = linear(numbers(channels, 64))
+    (planned,), (row,) = PruneWeights(config).plan(program).rows, run(program, PruneWeights(config)).report.weights
+    remark = f"blocks of 4 leave 1 of its {channels} channels over, which count as a block: fewer elements become zero than asked"
+    assert planned.remark == row.remark == remark
+    assert planned.least <= row.after <= planned.after
+
+
+def test_the_most_that_blocks_with_a_short_one_may_keep_is_where_the_short_ones_go() -> None:
+    weight = numbers(61, 64)
+    weight[60] = 1e-4
+    config = Magnitude(0.5, block_size=4, min_elements=1)
+    (planned,), (row,) = PruneWeights(config).plan(linear(weight)).rows, run(linear(weight), PruneWeights(config)).report.weights
+    assert planned.after == row.after

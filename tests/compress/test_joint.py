@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ir.builder import FunctionBuilder, build_program
 from ir.const import Const
 from ir.core import Program
+from ir.diagnostics import MLPassesError
 from ir.opset import IOS16, IOS17, IOS18, IOS26, Opset
 from ir.tensors import Array, ArrayTensor, same_tensor
 from ir.types import FP16, FP32, UINT1, DType, TensorType
@@ -378,6 +379,121 @@ def test_zeros_of_vectors_that_are_there_are_encoded_without_loss() -> None:
     pruned = run(before, PruneWeights(Threshold())).program
     assert np.array_equal(decoded(pruned), decoded(before))
     assert np.count_nonzero(mask(pruned)) == 16 * 64
+
+
+# Zeros that a mask keeps, and those that it leaves out
+
+
+def sparse(values: Array, flags: Array, opset: Opset = IOS18) -> Program:
+    """A linear op whose weight has these values where the flags are set, which are more than zeros may be."""
+    with FunctionBuilder(inputs={"x": TensorType(FP16, (1, flags.shape[1]))}, opset=opset) as f:
+        mask = Const.of(ArrayTensor(flags.astype(np.uint8), UINT1))
+        kept = Const.of(ArrayTensor(values))
+        w = f.op("constexpr_sparse_to_dense", nonzero_data=kept, mask=mask, name="w", type=TensorType(FP16, flags.shape))
+        f.outputs(y=f.op("linear", x=f.inputs["x"], weight=w, name="lin"))
+    return build_program(f)
+
+
+HALF: Final = np.random.default_rng(5).permutation(np.repeat([True, False], 32 * 64)).reshape(64, 64)
+
+
+def drawn(*choices: float) -> Array:
+    """Values for what `HALF` keeps."""
+    return np.random.default_rng(6).choice(np.array(choices, np.float16), 32 * 64)
+
+
+@pytest.mark.parametrize("groups", [None, 16])
+@pytest.mark.parametrize("mode", ["unique", "kmeans"])
+def test_zeros_that_a_mask_keeps_have_an_entry(mode: Any, groups: int | None) -> None:
+    before = sparse(drawn(0, 1, 2, 3), HALF)
+    after = run(before, PalettizeWeights(Palettize(2, mode, group_size=groups))).program
+    assert np.array_equal(decoded(after), decoded(before))
+
+
+@pytest.mark.parametrize("nbits", [None, 4])
+@pytest.mark.parametrize("zero", [0, 7])
+def test_zeros_that_a_mask_leaves_out_take_no_entry(nbits: Any, zero: int) -> None:
+    before = sparse(drawn(*(each - zero for each in range(8 if zero else 1, 24 if zero else 17))), HALF)
+    after = run(before, PalettizeWeights(Palettize(nbits, "unique"))).program
+    assert np.array_equal(decoded(after), decoded(before))
+    assert "lut 4-bit" in scheme(after)
+
+
+@pytest.mark.parametrize("granularity", ["per-tensor", "per-channel"])
+def test_integers_that_a_mask_keeps_are_all_that_counts(granularity: Any) -> None:
+    values = drawn(*range(-8, 0), *range(1, 9), *[8] * 16)  # an 8 in every row, so that all scales are alike
+    before = run(sparse(values, HALF, IOS26), QuantizeWeights(Quantize(granularity=granularity))).program
+    after = run(before, PalettizeWeights(Palettize(4, "unique"))).program
+    assert np.array_equal(decoded(after), decoded(before))
+    assert "lut 4-bit" in scheme(after)
+
+
+@pytest.mark.parametrize("nbits", [None, 2])
+@pytest.mark.parametrize("groups", [None, 32])
+def test_vectors_that_a_mask_keeps_are_all_that_counts(nbits: Any, groups: int | None) -> None:
+    pairs = np.array([[1, 2], [3, 4], [5, 6], [7, 8]], np.float16)[np.random.default_rng(7).integers(0, 4, (32, 64))]
+    weight = np.moveaxis(pairs, 2, 1).reshape(64, 64) * np.repeat(HALF[:32], 2, axis=0)
+    before = after(PruneWeights(Threshold()), weight=weight)
+    unique = run(before, PalettizeWeights(Palettize(nbits, "unique", cluster_dim=2, group_size=groups))).program
+    assert np.array_equal(decoded(unique), decoded(before))
+    assert "lut 2-bit" in scheme(unique)
+
+
+def test_more_vectors_than_a_table_has_places_leave_the_weight_as_it_was() -> None:
+    before = after(PruneWeights(Magnitude(0.5, block_size=2)))
+    result = run(before, PalettizeWeights(Palettize(8, "unique", cluster_dim=2)))
+    assert reason(result) == "it has more than 256 distinct values in a group, and a table has 256 places"
+
+
+def test_entries_of_integers_are_rounded_once() -> None:
+    """With a mean of 127.496, which is 127.5 in fp16."""
+    data = np.repeat([127, 128, 0, 255], [252, 248, 500, 500]).astype(np.uint8)
+    integers: Any = {"data": Const.of(ArrayTensor(np.resize(data, (4, 1500)))), "scale": Const.of(ArrayTensor(np.ones((1, 1), np.float16)))}
+    with FunctionBuilder(inputs={"x": TensorType(FP16, (1, 1500))}, opset=IOS18) as f:
+        w = f.op("constexpr_blockwise_shift_scale", name="w", type=TensorType(FP16, (4, 1500)), **integers)
+        f.outputs(y=f.op("linear", x=f.inputs["x"], weight=w, name="lin"))
+    two = PalettizeWeights(Palettize(2, lut_function=lambda values, counts: np.array([0, 127.496, 255])))
+    assert np.unique(decoded(run(build_program(f), two).program)).tolist() == [0, 127, 255]
+
+
+@pytest.mark.parametrize("vector", [1, 2])
+def test_scales_whose_squares_overflow_weigh_nonetheless(vector: Any) -> None:
+    weight = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    weight[0] *= 1e22
+    result = run(linear(weight), Pipeline(QUANTIZE_CHANNELS, PalettizeWeights(Palettize(4, cluster_dim=vector))))
+    assert [row.skipped for row in result.report.weights] == [None, None]
+
+
+QUANTIZE_CHANNELS: Final = QuantizeWeights(Quantize())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_scale_that_is_not_finite_is_a_reason_or_an_error(value: float) -> None:
+    scale = np.ones((64, 1), np.float16)
+    scale[3] = value
+    integers: Any = {"data": Const.of(ArrayTensor(np.ones((64, 64), np.int8))), "scale": Const.of(ArrayTensor(scale))}
+    with FunctionBuilder(inputs={"x": TensorType(FP16, (1, 64))}, opset=IOS18) as f:
+        w = f.op("constexpr_blockwise_shift_scale", name="w", type=TensorType(FP16, (64, 64)), **integers)
+        f.outputs(y=f.op("linear", x=f.inputs["x"], weight=w, name="lin"))
+    program = build_program(f)
+    result = run(program, PALETTIZE)
+    assert reason(result) == "it holds NaN or infinite values"
+    assert untouched(result, program)
+    with pytest.raises(ConfigError, match="NaN and infinite values cannot be compressed"):
+        run(program, PalettizeWeights(Palettize(4, nonfinite="error")))
+
+
+@pytest.mark.parametrize(
+    "weight_pass", [QuantizeLuts(QuantizeLut(min_elements=1)), PruneWeights(Magnitude(0.75)), PALETTIZE, QUANTIZE], ids=repr
+)
+def test_a_mask_that_does_not_fit_its_elements_is_an_error_that_says_so(weight_pass: WeightPass) -> None:
+    tables = isinstance(weight_pass, QuantizeLuts)
+    before = after(PRUNE, PALETTIZE) if tables else sparse(drawn(1, 2, 3)[:-8], HALF)
+    if tables:
+        (op,) = before.ops("constexpr_lut_to_sparse")
+        op.set("indices_mask", Const.of(ArrayTensor(np.ones((64, 64), np.uint8), UINT1)))
+    with pytest.raises(MLPassesError, match=r"the mask keeps \d+ elements, and \w+ (is|are) \[\d+\]"):
+        run(before, weight_pass)
 
 
 # What no form says

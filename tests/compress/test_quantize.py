@@ -164,3 +164,8 @@ def test_a_wrong_option_is_refused_in_a_sentence(options: dict[str, Any], messag
     with pytest.raises(ConfigError) as error:
         Quantize(**options)
     assert str(error.value) == message
+
+
+def test_block_sizes_may_be_a_list_as_in_a_recipe() -> None:
+    wanted: Any = [0, 32]
+    assert Quantize("int4", granularity="per-block", block_size=wanted) == Quantize("int4", granularity="per-block", block_size=(0, 32))

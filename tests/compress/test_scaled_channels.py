@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from ir.builder import FunctionBuilder, build_program
 from ir.core import Program
 from ir.opset import IOS18
 from ir.tensors import Array
-from ir.types import FP16, TensorType
+from ir.types import FP16, FP32, DType, TensorType
 from mlpasses.compress.palettize import Palettize, PalettizeWeights
 from mlpasses.manager import run
 from mlpasses.numerics import palette
@@ -23,8 +25,8 @@ def uneven(channels: int = 64) -> Array:
     return (random.standard_normal((channels, 64)) * np.exp(random.standard_normal((channels, 1)))).astype(np.float16)
 
 
-def linear(weight: Array) -> Program:
-    with FunctionBuilder(inputs={"x": TensorType(FP16, (1, weight.shape[1]))}, opset=IOS18) as f:
+def linear(weight: Array, dtype: DType = FP16) -> Program:
+    with FunctionBuilder(inputs={"x": TensorType(dtype, (1, weight.shape[1]))}, opset=IOS18) as f:
         f.outputs(y=f.op("linear", x=f.inputs["x"], weight=f.const(weight, name="w"), name="lin"))
     return build_program(f)
 
@@ -64,3 +66,26 @@ def test_channel_of_zeros_costs_next_to_nothing(way: str) -> None:
 def test_weight_of_zeros_stays_zero(way: str) -> None:
     weight = np.zeros((64, 64), np.float16)
     assert not decoded(weight, Palettize(4, per_channel_scale=way)).any()  # type: ignore[arg-type]
+
+
+@ways
+def test_the_fewest_bits_are_those_of_what_is_divided(way: Any) -> None:
+    """With ten distinct values in each row, times a power of two that is the row's own."""
+    random = np.random.default_rng(0)
+    values = np.append(random.standard_normal(9) * 0.3, 1).astype(np.float16).astype(np.float32)
+    powers = np.exp2(random.integers(-6, 7, (64, 1))).astype(np.float32)
+    weight = values[random.permuted(np.resize(np.arange(10), (64, 256)), axis=1)] * powers
+    result = run(linear(weight, FP32), PalettizeWeights(Palettize(mode="unique", per_channel_scale=way)))
+    (row,) = result.report.weights
+    (found,) = result.program.weights()
+    assert (row.skipped, row.sqnr) == (None, np.inf)
+    assert "4-bit" in found.scheme
+
+
+def test_a_reason_says_that_larger_tables_would_not_pay() -> None:
+    weight = np.resize(np.arange(100, dtype=np.float16), (16, 128))
+    weight[:, 100:] = 0
+    (row,) = run(linear(weight), PalettizeWeights(Palettize(mode="unique", group_size=1))).report.weights
+    assert row.skipped == (
+        "it has 100 distinct values in a group, and a table has 64 places, and with a larger one it would not become smaller"
+    )

@@ -93,7 +93,7 @@ def test_what_is_not_finite_is_refused(collector: Collector, dtype: Any, value: 
     with pytest.raises(NotFiniteError):
         collect(weight, None, collector._replace(chunk=chunk))
     with pytest.raises(NotFiniteError):
-        distinct_counts(weight, collector._replace(chunk=chunk), 1)
+        distinct_counts(weight, collector._replace(chunk=chunk), limit=1)
 
 
 @dtypes
@@ -140,4 +140,4 @@ def test_beyond_the_limit_neighbours_are_merged_and_nothing_is_lost(monkeypatch:
 @given(weight=ANY, limit=st.integers(1, 5), chunk=st.sampled_from([1, 1000]))
 def test_distinct_values_are_counted_up_to_a_limit(collector: Collector, weight: Array, limit: int, chunk: int) -> None:
     expected = [min(len(np.unique(weight[:, group])), limit + 1) for group in range(weight.shape[1])]
-    assert distinct_counts(weight, collector._replace(chunk=chunk), limit).tolist() == expected
+    assert distinct_counts(weight, collector._replace(chunk=chunk), limit=limit).tolist() == expected
