@@ -19,7 +19,7 @@ from ir.types import UINT_BY_BITS
 from mlpasses.compress.bands import Band, bands, taken, whole_of
 from mlpasses.compress.halves import loss_of, rounded, too_small
 from mlpasses.compress.jobs import Declined, EngineName, Finished, Outcome, Part, Writer, measure_named
-from mlpasses.compress.losses import is_finite, loss_between
+from mlpasses.compress.losses import loss_between
 from mlpasses.compress.palettize_layout import Layout
 from mlpasses.config.palettize import Palettize
 from mlpasses.forms.canonical import repeated_array
@@ -30,6 +30,7 @@ from mlpasses.numerics.affine import Array, Emit, Loss, NotFiniteError, channel_
 from mlpasses.numerics.bitstream import Pack, Packer
 from mlpasses.numerics.distinct import distinct_counts
 from mlpasses.numerics.loss import Between
+from mlpasses.numerics.sparsity import keys_of, magnitudes
 
 SECONDS_PER_BYTE: Final = 10e-9
 """In NumPy, for tables of the whole weight."""
@@ -282,15 +283,15 @@ def _scales(weight: Flow, axis: int) -> Array:
     Raises:
         NotFiniteError: the weight holds NaN or infinite values.
     """
-    scale = np.zeros([dim if at == axis else 1 for at, dim in enumerate(weight.shape)], weight.dtype)
-    others, read = tuple(at for at in range(scale.ndim) if at != axis), weight.reader()
+    greatest = np.zeros([dim if at == axis else 1 for at, dim in enumerate(weight.shape)], keys_of(np.empty(0, weight.dtype)).dtype)
+    others, read = tuple(at for at in range(greatest.ndim) if at != axis), weight.reader()
     for at in slabs(weight.shape, limit=SLAB):
         shape = shape_of(at)
-        part = read(math.prod(shape)).reshape(shape)
-        if not is_finite(part):
-            raise NotFiniteError
-        here = under(scale, at)
-        np.maximum(here, np.abs(part).max(axis=others, keepdims=True), out=here)
+        here = under(greatest, at)
+        np.maximum(here, magnitudes(keys_of(read(math.prod(shape)))).reshape(shape).max(axis=others, keepdims=True), out=here)
+    scale = greatest.view(weight.dtype)
+    if not np.isfinite(scale).all():
+        raise NotFiniteError
     least = scale[scale > 0].min(initial=scale.max(initial=0)) or 1
     return np.where(scale == 0, least, scale).astype(weight.dtype)
 
