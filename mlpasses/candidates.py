@@ -305,7 +305,7 @@ def _obstacle(op: Op, kind: TensorType, opset: Opset) -> str | None:
     if kind.dtype not in COMPRESSIBLE:
         return f"it is {kind.dtype}, and constexpr ops yield fp16 and fp32 only"
     if kind.rank < 2:
-        return "it is a vector: a scale for each of its channels would be one for each element"
+        return "it is a vector, and only what has input and output channels is compressed"
     for use in op.output.uses:
         refusal = _refusal(use, opset)
         if refusal is not None:

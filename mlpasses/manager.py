@@ -139,6 +139,8 @@ class _Runner:
             for note in getattr(error, "__notes__", ()):  # which say where it was, and are not shown of a cause
                 failure.add_note(note)
             raise failure from error
+        if not isinstance(changes, int):
+            raise PassError(f"{where} returned {changes!r}: what a pass returns is the number of changes that it made")
         if not changes and self.program.version != version:
             raise PassError(f"{where} claims to have changed nothing, and changed the program")
         return changes

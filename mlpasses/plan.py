@@ -18,7 +18,7 @@ from ir.tensors import AbstractTensor, Tensor
 from ir.types import Type
 from mlpasses.context import Context
 from mlpasses.contract import lacking
-from mlpasses.errors import ConfigError
+from mlpasses.errors import ConfigError, PassError
 from mlpasses.manager import run
 from mlpasses.passes import Pass
 from mlpasses.pipeline import Composite, check_program
@@ -39,6 +39,8 @@ class Plan:
     """Passes that cannot be planned, and why. Those behind them are planned as if they had done nothing."""
     findings: list[str] = field(factory=list)
     """What is wrong: a run would refuse, for these reasons."""
+    doubts: list[str] = field(factory=list)
+    """What may turn out to be wrong: a run would refuse, if the numbers of weights are such as they may be."""
     ops: list[OpRow] = field(factory=list)
     """The ops that passes over ops would transform."""
 
@@ -51,6 +53,11 @@ class Plan:
     def after(self) -> int:
         """Bytes of the planned weights after, at most."""
         return sum({row.key: row.after for row in self.rows}.values())
+
+    @property
+    def least(self) -> int:
+        """Bytes of the planned weights after, at least."""
+        return sum({row.key: row.least for row in self.rows}.values())
 
     def checked(self) -> Plan:
         """The plan, if a run would not refuse.
@@ -72,8 +79,10 @@ class Plan:
             "notes": [asdict(note) for note in self.notes],
             "unplanned": [asdict(note) for note in self.unplanned],
             "findings": list(self.findings),
+            "doubts": list(self.doubts),
             "ops": [asdict(row) for row in self.ops],
             "before": self.before,
+            "least": self.least,
             "after": self.after,
         }
 
@@ -161,6 +170,7 @@ class _Planning:
                 self.plan.rows += map(self._in_turn, planned.rows)
                 self.plan.ops += planned.ops
                 self.plan.findings += planned.findings
+                self.plan.doubts += planned.doubts
             else:
                 each.apply(self._program, self._context)
         except AbstractError as error:
@@ -169,6 +179,8 @@ class _Planning:
         except MLPassesError as error:
             self.plan.findings.append(f"{each.name}: {error}")
             self._broken = True
+        except Exception as error:
+            raise PassError(f"pass {each.name} failed while it was planned: {type(error).__name__}: {error}") from error
         return int(self._program.version != version)
 
     def _in_turn(self, row: PlanRow) -> PlanRow:

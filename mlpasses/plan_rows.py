@@ -71,6 +71,8 @@ class Planned:
     rows: tuple[PlanRow, ...] = ()
     findings: tuple[str, ...] = ()
     """What is wrong with its rules and settings for this program; a run would refuse."""
+    doubts: tuple[str, ...] = ()
+    """What a run would refuse if the numbers of weights are such as they may be."""
     ops: tuple[OpRow, ...] = ()
 
 

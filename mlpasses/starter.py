@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -51,8 +52,9 @@ def starter_recipe(program: Program, name: str) -> str:
 
 def _head(program: Program, found: Sequence[Candidate], name: str) -> Iterator[str]:
     opsets = ", ".join(f"{function.name} for {opset_of_key(function.opset) or function.opset}" for function in program.all_functions())
-    size = bytes_text(sum({id(each.tensor): each.nbytes for each in found}.values()))
-    yield f"# A recipe for {printable(name)}: {printable(opsets)}; {plural(len(found), 'weight')}, {size}."
+    stored = {id(each.tensor): each.nbytes for each in found}
+    size = bytes_text(sum(stored.values()))
+    yield f"# A recipe for {printable(name)}: {printable(opsets)}; {plural(len(stored), 'weight')}, {size}."
     yield "#   mlpasses plan MODEL RECIPE             shows what it would do"
     yield "#   mlpasses passes quantize-weights       explains the options"
     yield "# Fewer bits, by rules of the same form:"
@@ -72,24 +74,49 @@ def _quantizing(found: Sequence[Candidate]) -> Iterator[str]:
     if not found:
         yield "  # - quantize-weights    # it has no weights that could be compressed"
         return
-    largest = list({each.name: each for each in sorted(found, key=lambda each: -each.nbytes)}.values())[:EXAMPLES]
-    yield "  - quantize-weights:"
-    yield "      rules:"
-    yield "        # The first rule that matches decides. By name, the largest weights first (remove the # to make them rules):"
-    for index, each in enumerate(largest):
-        outcome = 'skip: "the reason"' if index == 0 else "quantize: {mode: asymmetric}"
-        facts = f"{each.op_type}, {shape_text(each.shape)}, {bytes_text(each.nbytes)}"
-        yield f"        # - {{name: {_name(each.name)}, {outcome}}}    # {printable(facts)}"
-    yield "        # By the type of op that uses them:"
     by_type: dict[str, dict[int, Candidate]] = {}
     for each in found:
-        for use in each.uses:
-            if isinstance(use.user, Op):
-                by_type.setdefault(use.user.op_type, {})[id(each)] = each
+        for op_type in _op_types(each):
+            by_type.setdefault(op_type, {})[id(each.tensor)] = each
+    yield "  - quantize-weights:"
+    yield "      rules:"
+    examples = _examples(found, {op_type: len(weights) for op_type, weights in by_type.items()})
+    if examples:
+        yield "        # The first rule that matches decides. By name, the largest weights first (remove the # to make them rules):"
+    for index, each in enumerate(examples):
+        outcome = 'skip: "the reason"' if index == 0 else "quantize: {mode: asymmetric}"
+        facts = f"{each.op_type}, {shape_text(each.shape)}, {bytes_text(each.nbytes)}"
+        yield f"        # - {{name: {_name(_exactly(each.name))}, {outcome}}}    # {printable(facts)}"
+    yield "        # By the type of op that uses them:"
     sizes = {op_type: sum(each.nbytes for each in weights.values()) for op_type, weights in by_type.items()}
     for op_type in sorted(by_type, key=lambda each: -sizes[each]):
         facts = f"{plural(len(by_type[op_type]), 'weight')}, {bytes_text(sizes[op_type])}"
         yield f"        - {{op_type: {_name(op_type)}, quantize: {{dtype: int8}}}}    # {facts}"
+
+
+def _examples(found: Sequence[Candidate], left: dict[str, int]) -> list[Candidate]:
+    """Weights to name, large ones, each name once; of each op type `left` are as many weights, and one at least is not named, so that the
+    rule for them still decides something."""
+    named: dict[str, Candidate] = {}
+    for each in sorted(found, key=lambda each: -each.nbytes):
+        types = _op_types(each)
+        if each.name in named or len(named) == EXAMPLES or any(left[op_type] < 2 for op_type in types):
+            continue
+        named[each.name] = each
+        for op_type in types:
+            left[op_type] -= 1
+    return list(named.values())
+
+
+def _op_types(candidate: Candidate) -> set[str]:
+    """The types of the ops that use a weight."""
+    return {use.user.op_type for use in candidate.uses if isinstance(use.user, Op)}
+
+
+def _exactly(name: str) -> str:
+    """The pattern that a name alone matches."""
+    escaped = glob.escape(name)
+    return f"[{escaped[0]}]{escaped[1:]}" if escaped.startswith("re:") else escaped
 
 
 def _name(text: str) -> str:

@@ -66,13 +66,12 @@ def plan_table(plan: Plan, *, rows: int | None = ROWS) -> str:
         for row in shown:
             remark = row.remark or (row.why if row.least == row.after else "")
             outcome = _outcome(row.scheme, row.skipped, remark)
-            after = bytes_text(row.after) if row.least == row.after else f"{bytes_text(row.least)} – {bytes_text(row.after)}"
             table.add_row(
                 Text(f"{row.where}: {row.name}" if places else row.name),
                 Text(row.op_type),
                 shape_text(row.shape),
                 bytes_text(row.before),
-                after,
+                _range(row.least, row.after),
                 f"{row.bits:.2f}",
                 Text(f"{row.pass_name}: {outcome}" if several else outcome),
                 *([Text(row.rule)] if ruled else []),
@@ -80,7 +79,8 @@ def plan_table(plan: Plan, *, rows: int | None = ROWS) -> str:
         count = len({row.key for row in plan.rows})
         more = f", {len(plan.rows) - len(shown)} smaller ones not shown" if len(shown) < len(plan.rows) else ""
         table.show_footer = True
-        totals = (f"{count} weight{'' if count == 1 else 's'}{more}", "", "", bytes_text(plan.before), bytes_text(plan.after), "", "", "")
+        after = _range(plan.least, plan.after)
+        totals = (f"{count} weight{'' if count == 1 else 's'}{more}", "", "", bytes_text(plan.before), after, "", "", "")
         for column, text in zip(table.columns, totals, strict=False):
             column.footer = text
         parts.append(rendered(table))
@@ -88,8 +88,14 @@ def plan_table(plan: Plan, *, rows: int | None = ROWS) -> str:
     reasons = dict.fromkeys((row.pass_name, row.why) for row in plan.rows if row.least != row.after)
     parts += [f"note: {name}: sizes depend on the numbers: {why}" for name, why in reasons]
     parts += _notes([*plan.notes, *plan.unplanned], rows)
+    parts += [f"warning: {doubt}" for doubt in plan.doubts]
     parts += [f"error: {finding}" for finding in plan.findings]
     return "\n".join(parts) or "no weight would be looked at"
+
+
+def _range(least: int, most: int) -> str:
+    ends = dict.fromkeys((bytes_text(least), bytes_text(most)))
+    return " – ".join(ends)
 
 
 def weights_table(rows: Sequence[Mapping[str, Any]], *, detailed: bool = False) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from mlpasses.errors import ConfigError
-
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
@@ -56,22 +54,14 @@ def submit_tasks(
     """As `run_tasks`, on an executor that somebody else made and will shut down: of threads, processes, or machines.
 
     For other processes, `work`, tasks and outcomes have to pickle.
-
-    Raises:
-        ConfigError: a task or `work` does not pickle.
     """
     from concurrent.futures import wait
-    from pickle import PicklingError
 
     futures: dict[Future[Outcome], int] = {}
     try:
         for index in _largest_first(tasks, size):
             futures[executor.submit(work, tasks[index])] = index
         _wait(futures, tasks, done)
-    except (PicklingError, AttributeError, TypeError) as error:
-        if "pickle" not in str(error).lower():
-            raise
-        raise ConfigError(f"the executor's workers cannot be sent the work on a weight: {error}") from error
     finally:
         for future in futures:
             future.cancel()

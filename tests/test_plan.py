@@ -19,11 +19,12 @@ from mlpasses.compress.prune import PruneWeights
 from mlpasses.compress.quantize import QuantizeWeights
 from mlpasses.config import Palettize, Quantize
 from mlpasses.context import Context
-from mlpasses.errors import ConfigError
+from mlpasses.errors import ConfigError, PassError
 from mlpasses.manager import run
-from mlpasses.passes import FunctionPass
+from mlpasses.passes import FunctionPass, ProgramPass
 from mlpasses.pipeline import Pipeline
 from mlpasses.plan import weight_free
+from mlpasses.quantities import bytes_text
 from mlpasses.raising import RaiseOpset
 from mlpasses.rules import Rules, Skip
 from mlpasses.select import name
@@ -81,8 +82,37 @@ def test_what_a_run_refuses_in_a_form_that_a_weight_may_not_have_is_no_finding()
         "a run refuses it, if it is lut 4-bit, 1 group by then (palettize-weights: with more distinct values than a table has places it "
         "stays as it is): it is palettized, and the entries of its tables may be int8 or uint8, not int4"
     )
+    assert plan.doubts == [f"{row.name} (of {row.op_type}): {row.skipped}" for row in plan.rows[2:]]
+    assert f"warning: {plan.doubts[0]}" in str(plan).splitlines()
     certain = Pipeline(PalettizeWeights(Palettize(4)), QuantizeWeights(Quantize("int4"))).plan(program(IOS18))
     assert len(certain.findings) == 2
+    assert not certain.doubts
+
+
+def test_a_plan_of_ranges_has_a_range_in_all() -> None:
+    plan = PalettizeWeights(Palettize(mode="unique")).plan(program(IOS18))
+    assert plan.least == sum(row.least for row in plan.rows) < plan.after
+    assert f"{bytes_text(plan.least)} – {bytes_text(plan.after)}" in str(plan).splitlines()[-2]
+
+
+def test_what_a_pass_raises_while_it_is_planned_names_the_pass() -> None:
+    @frozen
+    class Failing(ProgramPass):
+        def run(self, program: Program, cx: Context) -> int:
+            raise ZeroDivisionError("x")
+
+    with pytest.raises(PassError, match="pass failing failed while it was planned: ZeroDivisionError: x"):
+        Failing().plan(program())
+
+
+def test_a_pass_that_does_not_say_how_much_it_changed_is_told_to() -> None:
+    @frozen
+    class Forgetful(ProgramPass):
+        def run(self, program: Program, cx: Context) -> int:
+            return None  # type: ignore[return-value]  # what a function without a return statement does
+
+    with pytest.raises(PassError, match="pass forgetful returned None: what a pass returns is the number of changes that it made"):
+        run(program(), Forgetful())
 
 
 def test_weight_that_is_dense_again_is_sure() -> None:

@@ -36,8 +36,8 @@ def test_largest_weights_are_examples_that_become_rules_without_the_comment() ->
     program = decoder(tied=False)
     text = check(program).replace("# - {name", "- {name")
     rules = load_recipe(text).passes[0].rules  # type: ignore[attr-defined]
-    assert [repr(rule.filter) for rule in rules[:2]] == ['name("embed")', 'name("lm_head_weight")']
-    assert len(rules) == 7
+    assert [repr(rule.filter) for rule in rules[:2]] == ['name("lm_head_weight")', 'name("layers_0_attn_q_weight")']
+    assert load_recipe(text).plan(program).findings == []
 
 
 def test_opset_is_raised_where_8_bit_weights_need_it() -> None:
@@ -54,9 +54,12 @@ def test_model_without_weights_has_no_rules() -> None:
 @pytest.mark.parametrize("awkward", ["a: b", "#", "no", "{", "1e5", "[x]", "re:x", "w*"])
 def test_awkward_names_are_quoted(awkward: str) -> None:
     with FunctionBuilder("main", {"x": TensorType(FP16, (1, 64))}, IOS16) as f:
-        f.outputs(f.op("linear", x=f.inputs["x"], weight=f.const(np.zeros((64, 64), np.float16), name=awkward)))
+        x = f.op("linear", x=f.inputs["x"], weight=f.const(np.zeros((65, 64), np.float16), name=awkward))
+        f.outputs(f.op("linear", x=x, weight=f.const(np.zeros((64, 65), np.float16), name="other")))
     program = build_program(f)
-    load_recipe(check(program).replace("# - {name", "- {name"))
+    plan = load_recipe(check(program).replace("# - {name", "- {name")).plan(program)
+    assert plan.findings == []
+    assert len({row.rule for row in plan.rows}) == len(plan.rows) == 2  # each has a rule of its own
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -28,28 +28,31 @@ def command(settings: Settings, recipe: Path, model: Path | None) -> int:
     from mlpasses.checks import check_pipeline
 
     pipeline = pipeline_from(recipe, (), ())
-    unplanned = []
+    unplanned, doubts = [], []
     if model is None:
         findings = check_pipeline(pipeline)
     else:
         plan = pipeline.plan(load(model, settings))
-        findings, unplanned = plan.findings, plan.unplanned
+        findings, unplanned, doubts = plan.findings, plan.unplanned, plan.doubts
     if settings.as_json:
         notes = [{"pass": note.pass_name, "reason": note.reason} for note in unplanned]
-        settings.data({"recipe": str(recipe), "model": model and str(model), "findings": findings, "unplanned": notes})
+        data = {"recipe": str(recipe), "model": model and str(model), "findings": findings, "doubts": doubts, "unplanned": notes}
+        settings.data(data)
         return 1 if findings else 0
     for note in unplanned:
         settings.say(f"note: {note.pass_name}: {note.where}: {note.reason}")
+    for doubt in doubts:
+        settings.warn(doubt)
     for finding in findings:
         settings.say(f"error: {finding}")
     if not findings:
-        settings.say(_fine(recipe, pipeline, model))
+        settings.say(_fine(recipe, pipeline, model, "nothing that is sure to be wrong" if doubts else "nothing wrong"))
     return 1 if findings else 0
 
 
-def _fine(recipe: Path, pipeline: Pipeline, model: Path | None) -> str:
+def _fine(recipe: Path, pipeline: Pipeline, model: Path | None, verdict: str) -> str:
     from mlpasses.findings import plural
 
     count = sum(1 for _ in pipeline.flat())
     listed = f"{count} passes" if count != 1 else plural(1, "pass")
-    return f"{recipe}: {listed}, nothing wrong" + (f" for {model}" if model else "")
+    return f"{recipe}: {listed}, {verdict}" + (f" for {model}" if model else "")

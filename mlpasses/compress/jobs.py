@@ -22,6 +22,7 @@ from ir.tensors import Array, Tensor
 from ir.types import DType
 from mlpasses.compress.bands import ELEMENTS
 from mlpasses.context import Context
+from mlpasses.errors import ConfigError
 from mlpasses.numerics import loss
 from mlpasses.numerics.affine import Loss, NotFiniteError
 from mlpasses.numerics.loss import Between
@@ -176,7 +177,11 @@ class _Task:
         return self.job.nbytes
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _SentTask, (self.job.name, pickle.dumps((self.job, self.engine, self.out)))
+        try:
+            data = pickle.dumps((self.job, self.engine, self.out))
+        except Exception as error:  # of whatever type who pickles something of the user's raises
+            raise ConfigError(f"the executor's workers cannot be sent the work on the weight {self.name}: {error}") from error
+        return _SentTask, (self.name, data)
 
     @property
     def name(self) -> str:

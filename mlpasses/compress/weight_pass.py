@@ -197,7 +197,7 @@ class WeightPass(ProgramPass):
                 told.add(proposal.key)
             rows.append(self._plan_row(choice, given))
         rows += (planned(self._bystander(each)) for each in selection.bystanders)
-        return Planned(tuple(rows), tuple(selection.faults()))
+        return Planned(tuple(rows), tuple(selection.faults()), doubts=tuple(selection.doubts))
 
     def _choose(self, program: Program, cx: Context) -> _Selection:
         found: list[Candidate] = []
@@ -211,25 +211,26 @@ class WeightPass(ProgramPass):
         labels = ["" if len(self.rules) == 1 else self.rules.label(index) for index in range(len(self.rules))]
         choices: list[Choice] = []
         refusals: list[str] = []
+        doubts: list[str] = []
         left_alone: set[tuple[int, str]] = set()
         for candidate, decision in zip(found, resolution.decisions, strict=True):
-            refused = False
+            refusal = None
+            unsure = None if candidate.form is None else cx.unsure.get(candidate.place)
             try:
                 outcome = decision.reason if decision.config is None else self._proposed(candidate, decision.config)
             except ConfigError as error:
-                unsure = None if candidate.form is None else cx.unsure.get(candidate.place)
-                refused = unsure is None
-                outcome = str(error) if refused else f"a run refuses it, if it is {candidate.scheme} by then ({unsure}): {error}"
+                refusal = error
+                outcome = f"a run refuses it, if it is {candidate.scheme} by then ({unsure}): {error}" if unsure else str(error)
             if isinstance(outcome, str):
                 stored = (id(candidate.stored), outcome)
                 if stored in left_alone:  # what functions share is one weight: in bytes, and in a row
                     continue
                 left_alone.add(stored)
-            if refused:
-                refusals.append(f"{candidate.name} (of {candidate.op_type}): {outcome}")
+            if refusal is not None:
+                (doubts if unsure else refusals).append(f"{candidate.name} (of {candidate.op_type}): {outcome}")
             choices.append(Choice(candidate, outcome, "" if decision.rule is None else labels[decision.rule], decision.rule))
         bystanders = list({(id(each.storage), each.reason): each for each in reversed(bystanders)}.values())[::-1]
-        return _Selection(resolution, choices, bystanders, [*refusals, *self._lacking(choices)])
+        return _Selection(resolution, choices, bystanders, [*refusals, *self._lacking(choices)], doubts)
 
     def _proposed(self, candidate: Candidate, config: Config) -> Proposal | str:
         if not candidate.numel:
@@ -321,6 +322,8 @@ class _Selection:
     choices: list[Choice]
     bystanders: list[Bystander]
     refusals: list[str]
+    doubts: list[str]
+    """What it refuses if the numbers of weights are such as they may be; of a run, whose numbers are what they are, none."""
 
     def faults(self) -> list[str]:
         """Everything for which a run refuses."""

@@ -120,7 +120,10 @@ class Custom:
         return found
 
     def _entries(self, values: Doubles, weights: Doubles, places: int) -> Doubles:
-        entries = np.unique(np.asarray(self.function(values, weights), np.float64))
+        found = np.asarray(self.function(values.copy(), weights.copy()))  # which are read again behind it
+        if found.dtype.kind not in "fiu":
+            raise CodebookError(f"the codebook is of {found.dtype}, and entries are numbers")
+        entries = np.unique(found.astype(np.float64))
         if not 0 < len(entries) <= places:
             raise CodebookError(f"the codebook has {len(entries)} entries, and a table has 1 to {places}")
         if not np.isfinite(entries).all():

@@ -172,7 +172,7 @@ def test_a_function_for_tables_by_its_name_goes_to_processes(tmp_path: Path, pro
 
 def test_what_does_not_pickle_is_an_error_that_says_so(tmp_path: Path, processes: Executor) -> None:
     nameless = PalettizeWeights(Palettize(4, lut_function=lambda values, counts: custom(values, counts)))
-    with pytest.raises(ConfigError, match="the executor's workers cannot be sent the work on a weight"):
+    with pytest.raises(ConfigError, match="the executor's workers cannot be sent the work on the weight w"):
         run(linear(numbers(64, 64)), nameless, executor=processes, scratch=tmp_path)
     assert not left(tmp_path)
 
