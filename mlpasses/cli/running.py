@@ -80,7 +80,7 @@ def run_model(
     result = _run(program, pipeline, settings, running, watching.instruments(pipeline))
     if running.record:
         result.record()
-    result.save(output, overwrite=running.force)
+    _save(result, output, running)
     seconds = perf_counter() - started
     summary = {"model": str(model), "output": str(output), "before": before, "after": size_of(output), "seconds": seconds}
     if settings.as_json:
@@ -99,6 +99,17 @@ def _run(program: Program, pipeline: Pipeline, settings: Settings, running: Runn
     shown = not settings.quiet and sys.stderr.isatty()
     with TerminalProgress() if shown else nullcontext() as progress:
         return run(program, pipeline, instruments=instruments, progress=progress, workers=running.workers, scratch=running.scratch)
+
+
+def _save(result: Result, output: Path, running: Running) -> None:
+    from ir.diagnostics import IllegalName, InvalidProgramError
+
+    try:
+        result.save(output, overwrite=running.force)
+    except InvalidProgramError as error:
+        if any(isinstance(problem, IllegalName) for problem in error.problems):
+            error.add_note("sanitize-names, put before the other passes of a recipe, gives such values other names")
+        raise
 
 
 def _show(result: Result, summary: dict[str, Any], settings: Settings) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ir.compare import first_difference
-from mlpasses import DeadCode, Pipeline, Quantize, QuantizeWeights, RaiseOpset, load
+from mlpasses import DeadCode, Pipeline, Program, Quantize, QuantizeWeights, RaiseOpset, load
 from mlpasses import run as run_pipeline
 from tests.cli.conftest import Run, patched
 
@@ -145,3 +145,16 @@ def test_an_output_without_the_suffix_of_packages_is_a_warning(run: Run, recipe:
     assert ran.code == 0
     assert ran.err == "warning: out.model will be a folder whose name does not end in .mlpackage, by which Xcode knows packages\n"
     assert run("inspect", "out.model").code == 0
+
+
+def test_names_that_no_package_can_hold_are_an_error_with_the_fix(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def renamed(path: Path, settings: object) -> Program:
+        program = load(path)
+        next(program.main.ops("conv")).output.rename("a/b")
+        return program
+
+    monkeypatch.setattr("mlpasses.cli.running.load", renamed)
+    ran = run("run", "model.mlpackage", "-p", "dead-code", "-o", "out.mlpackage")
+    assert ran.code == 2
+    assert ran.err.endswith("  sanitize-names, put before the other passes of a recipe, gives such values other names\n")
+    assert run("run", "model.mlpackage", "-p", "sanitize-names", "-p", "dead-code", "-o", "out.mlpackage").code == 0

@@ -313,8 +313,24 @@ def test_a_custom_codebook_is_given_distinct_values_and_how_many_there_are() -> 
     assert codes.reshape(-1).tolist() == [1, 0, 0, 1]
 
 
-@pytest.mark.parametrize(("entries", "why"), [([], "0 entries"), ([1, 2, 3], "3 entries"), ([np.nan], "finite"), ([np.inf, 1], "finite")])
-def test_a_custom_codebook_without_a_table_is_an_error(entries: list[float], why: str) -> None:
+def test_what_a_custom_codebook_does_to_its_values_changes_nothing() -> None:
+    def centered(values: Array, weights: Array) -> Array:
+        values -= values.mean()
+        weights[:] = 0
+        return np.array([1, 5])
+
+    codes, palette, loss = palettized(row(7, 1, 2, 7), 1, Custom(centered))
+    assert (palette.entries.tolist(), codes.reshape(-1).tolist(), loss.worst) == ([[1, 5]], [1, 0, 0, 1], 2)
+
+
+@pytest.mark.parametrize(
+    ("entries", "why"),
+    [
+        ([], "0 entries"), ([1, 2, 3], "3 entries"), ([np.nan], "finite"), ([np.inf, 1], "finite"),
+        (None, "of object, and entries are numbers"), ([1j], "of complex128"), (["1"], "of <U1"),
+    ],
+)  # fmt: skip
+def test_a_custom_codebook_without_a_table_is_an_error(entries: Any, why: str) -> None:
     with pytest.raises(CodebookError, match=why):
         palettized(row(1, 2), 1, Custom(lambda values, weights: entries))
 
