@@ -27,7 +27,9 @@ from ir.substitute import by_consts
 from ir.tensors import AbstractTensor, Tensor
 from ir.types import TensorType, Type
 from ir.weights import placed_ops
-from mlpasses.compress.jobs import Done, EngineName, Finished, Part, Writer, run_jobs
+from mlpasses.compress.engines import Engines
+from mlpasses.compress.jobs import Done, Finished, run_jobs
+from mlpasses.compress.writer import Part, Writer
 from mlpasses.context import Context
 from mlpasses.contract import EVERYTHING, Preserved
 from mlpasses.numerics.affine import Loss
@@ -131,7 +133,7 @@ class DecompressJob:
         kinds = [self.chained[-1].outputs[index][1] for index in self.outputs]
         return {str(index): _type_nbytes(kind) for index, kind in zip(self.outputs, kinds, strict=True)}
 
-    def run(self, engine: EngineName, out: Writer) -> Finished:
+    def run(self, engines: Engines, out: Writer) -> Finished:
         results = expanded_steps(self.chained)
         for index in self.outputs:
             out.stream(str(index), results[index].payload())

@@ -11,10 +11,11 @@ import numpy.typing as npt
 from ir.flows import Computed, Flow, Room, of_tensor, parts
 from ir.tensors import Tensor
 from ir.types import DType
-from mlpasses.compress.losses import is_finite, loss_between
+from mlpasses.compress.losses import loss_between
 from mlpasses.forms.decoding import dense_flow
 from mlpasses.forms.form import Form
 from mlpasses.numerics.affine import Array, Loss, NotFiniteError
+from mlpasses.numerics.bits import is_finite
 from mlpasses.numerics.loss import Between
 
 

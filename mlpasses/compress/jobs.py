@@ -6,30 +6,21 @@ and answers with their types and shapes, so what comes back pickles small as wel
 
 from __future__ import annotations
 
-import ctypes
 import pickle
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
 from attrs import frozen
 
-from ir import flows
-from ir.flows import Flow, Stored
-from ir.tensors import Array, Tensor
-from ir.types import DType
-from mlpasses.compress.bands import ELEMENTS
+from ir.tensors import Tensor
+from mlpasses.allocator import keep_freed_memory
+from mlpasses.compress.engines import Engines
+from mlpasses.compress.writer import Part, Writer
 from mlpasses.context import Context
 from mlpasses.errors import ConfigError
-from mlpasses.numerics import loss
 from mlpasses.numerics.affine import Loss, NotFiniteError
-from mlpasses.numerics.loss import Between
 from mlpasses.scratch import Store
 from mlpasses.workers import run_tasks, submit_tasks
-
-EngineName: TypeAlias = Literal["numpy", "numba"]
 
 COMPILED_FROM: Final = 0.7
 """Seconds of work in NumPy from which compiled kernels are worth their start-up: they take 0.22 s to import and 0.35 to load when they are
@@ -38,21 +29,6 @@ first called, and then some fifth of the time."""
 ALONE_UP_TO: Final = 1 << 20
 """Bytes of a weight, on average, up to which NumPy works on one at a time: its operations are short, so that threads wait for one another's
 interpreter lock. 111 small weights take 0.28 s to palettize on one thread, 0.37 s on two."""
-
-
-TRIM_THRESHOLD: Final = -1
-MMAP_THRESHOLD: Final = -3
-"""As malloc.h has them."""
-LARGE: Final = 16 << 20
-"""Bytes of the largest temporaries; with twice as many free, memory goes back to the system."""
-
-
-@frozen
-class Part:
-    """One tensor of a result: its type and shape."""
-
-    dtype: DType
-    shape: tuple[int, ...]
 
 
 @frozen(eq=False)
@@ -104,65 +80,9 @@ class Job(Protocol):
         """The bytes that each part of the result takes at most."""
         ...
 
-    def run(self, engine: EngineName, out: Writer) -> Outcome:
+    def run(self, engines: Engines, out: Writer) -> Outcome:
         """Does the work. NaN or infinite values may be raised as `NotFiniteError`."""
         ...
-
-
-@frozen(eq=False)
-class Writer:
-    """Where a job writes its parts."""
-
-    store: Store
-    slots: Mapping[str, int]
-
-    def write(self, part: str, position: int, array: npt.NDArray[Any]) -> None:
-        """Writes the bytes of a contiguous array into a part, from a byte on."""
-        if array.size:
-            self.store.write(self.slots[part], position, array.reshape(-1).view(np.uint8).data)
-
-    def emit(self, part: str, itemsize: int = 1) -> Callable[[int, npt.NDArray[Any]], None]:
-        """`write` for a part, with positions that count elements of `itemsize` bytes."""
-        return lambda position, array: self.write(part, position * itemsize, array)
-
-    def whole(self, part: str, dtype: DType, array: npt.NDArray[Any]) -> Part:
-        """Writes all of a part, whose type takes whole bytes."""
-        self.write(part, 0, np.ascontiguousarray(array, dtype.numpy))
-        return Part(dtype, array.shape)
-
-    def stream(self, part: str, pieces: Iterable[memoryview]) -> None:
-        """Writes all of a part, whose bytes come in pieces."""
-        position = 0
-        for piece in pieces:
-            self.store.write(self.slots[part], position, piece)
-            position += len(piece)
-
-    def array(self, flow: Flow) -> Array:
-        """All elements of a flow, in its shape: as they lie where they lie somewhere, and otherwise laid out, the many in a scratch file.
-
-        Raises:
-            ConfigError: the scratch folder has too little space.
-        """
-        if flow.size <= ELEMENTS or (isinstance(flow, Stored) and flow.bits is None):
-            return flows.gathered(flow)
-        file, position = self.store.room(flow.size * flow.dtype.itemsize), 0
-        for part in flows.parts(flow):
-            file.write_at(position, part.view(np.uint8).data)
-            position += part.nbytes
-        return np.frombuffer(file.view, flow.dtype).reshape(flow.shape)
-
-    def tensors(self, parts: Mapping[str, Part]) -> dict[str, Tensor]:
-        """What has been written, as tensors of these types and shapes."""
-        return {name: self.store.tensor(self.slots[name], part.dtype, part.shape) for name, part in parts.items()}
-
-
-def measure_named(name: EngineName) -> Between:
-    """Who measures what a weight lost; compiled where it is asked for."""
-    if name == "numpy":
-        return loss.between
-    from mlpasses.numerics import loss_kernels  # Numba takes longer to import than a small weight to measure
-
-    return loss_kernels.between
 
 
 @frozen(eq=False)
@@ -170,7 +90,7 @@ class _Task:
     """A job with its places in the store, and no others: what is sent to a worker does not grow with the number of weights."""
 
     job: Job
-    engine: EngineName
+    engines: Engines
     out: Writer
 
     def size(self) -> int:
@@ -178,7 +98,7 @@ class _Task:
 
     def __reduce__(self) -> tuple[Any, ...]:
         try:
-            data = pickle.dumps((self.job, self.engine, self.out))
+            data = pickle.dumps((self.job, self.engines, self.out))
         except Exception as error:  # of whatever type who pickles something of the user's raises
             raise ConfigError(f"the executor's workers cannot be sent the work on the weight {self.name}: {error}") from error
         return _SentTask, (self.name, data)
@@ -188,7 +108,7 @@ class _Task:
         return self.job.name
 
     def run(self) -> Outcome:
-        return self.job.run(self.engine, self.out)
+        return self.job.run(self.engines, self.out)
 
 
 @frozen(eq=False)
@@ -200,8 +120,8 @@ class _SentTask:
     data: bytes
 
     def run(self) -> Outcome:
-        job, engine, out = pickle.loads(self.data)
-        outcome: Outcome = job.run(engine, out)
+        job, engines, out = pickle.loads(self.data)
+        outcome: Outcome = job.run(engines, out)
         return outcome
 
 
@@ -219,7 +139,7 @@ def run_jobs(title: str, jobs: Sequence[Job], cx: Context) -> list[Done | Declin
     Raises:
         ConfigError: the scratch folder has too little space, or the executor cannot be sent a job.
     """
-    engine: EngineName = "numba" if sum(job.effort for job in jobs) >= COMPILED_FROM else "numpy"
+    engines = Engines("numba" if sum(job.effort for job in jobs) >= COMPILED_FROM else "numpy")
     wanted = [job.sizes() for job in jobs]
     sizes = [size for parts in wanted for size in parts.values()]
     store = Store(sizes, cx.scratch) if cx.executor is None else Store.shared(sizes, cx.scratch)
@@ -227,10 +147,10 @@ def run_jobs(title: str, jobs: Sequence[Job], cx: Context) -> list[Done | Declin
     first = 0
     for job, parts in zip(jobs, wanted, strict=True):
         places = {part: index for index, part in enumerate(parts)}
-        tasks.append(_Task(job, engine, Writer(store.portion(range(first, first + len(parts))), places)))
+        tasks.append(_Task(job, engines, Writer(store.portion(range(first, first + len(parts))), places)))
         first += len(parts)
     total = sum(map(_Task.size, tasks))
-    workers = 1 if engine == "numpy" and total <= ALONE_UP_TO * len(tasks) else cx.workers
+    workers = 1 if engines.name == "numpy" and total <= ALONE_UP_TO * len(tasks) else cx.workers
     cx.progress.start(title, total)
 
     def done(task: _Task) -> None:
@@ -249,7 +169,7 @@ def run_jobs(title: str, jobs: Sequence[Job], cx: Context) -> list[Done | Declin
 
 
 def _run(task: _Task | _SentTask) -> Outcome:
-    _keep_freed_memory()
+    keep_freed_memory()
     try:
         return task.run()
     except NotFiniteError as error:
@@ -257,19 +177,6 @@ def _run(task: _Task | _SentTask) -> Outcome:
     except Exception as error:
         error.add_note(f"at the weight {task.name}")
         raise
-
-
-@cache
-def _keep_freed_memory() -> None:
-    """Has glibc hand out again what was freed, rather than give it back to the system as soon as a block or what is free is beyond 128 KiB.
-
-    By itself it learns that from the largest block that was freed, and work on pieces frees none: the system would clear fresh pages for
-    every temporary, in more time than to sort what is in it. Other allocators are left as they are.
-    """
-    tune = getattr(ctypes.CDLL(None), "mallopt", None)
-    if tune is not None:
-        tune(MMAP_THRESHOLD, LARGE)
-        tune(TRIM_THRESHOLD, 2 * LARGE)
 
 
 def _done(task: _Task, outcome: Outcome) -> Done | Declined:

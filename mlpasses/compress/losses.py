@@ -8,8 +8,8 @@ import numpy as np
 
 from ir.flows import SLAB, Flow
 from mlpasses.numerics.affine import Array, Loss
+from mlpasses.numerics.bits import is_finite
 from mlpasses.numerics.loss import Between
-from mlpasses.numerics.sparsity import keys_of, magnitudes
 
 
 def loss_between(before: Flow, after: Flow, measure: Between) -> Loss:
@@ -46,9 +46,3 @@ def _pairs(before: Flow, after: Flow) -> Iterator[tuple[Array, Array]]:
     for start in range(0, before.size, SLAB):
         count = min(SLAB, before.size - start)
         yield old(count), new(count)
-
-
-def is_finite(values: Array) -> bool:
-    """Whether all of some floats are. By their bits: NumPy takes ten times as long to look at fp16 numbers one by one."""
-    infinite = keys_of(np.array(np.inf, values.dtype))
-    return bool(magnitudes(keys_of(values)).max(initial=0) < infinite)

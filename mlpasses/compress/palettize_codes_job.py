@@ -15,20 +15,21 @@ from ir.flows import Computed, Flow, Room, of_tensor, ones_of
 from ir.packing import packed_size
 from ir.tensors import AbstractTensor, ArrayTensor, Tensor
 from ir.types import INT8, UINT1, UINT8, UINT_BY_BITS, DType
-from mlpasses.compress.jobs import OVERFLOWING, Declined, EngineName, Finished, Outcome, Part, Writer
+from mlpasses.compress.engines import Engines
+from mlpasses.compress.jobs import OVERFLOWING, Declined, Finished, Outcome
 from mlpasses.compress.kept import Kept, mask_of_vectors, share_used
 from mlpasses.compress.losses import loss_if_finite
 from mlpasses.compress.palettize_job import (
-    Engines,
+    Desk,
     banded_tables,
     codebook_of,
     effort_of,
-    engines_named,
     fewest_bits,
     repeated_flow,
     too_many,
 )
 from mlpasses.compress.palettize_layout import Layout
+from mlpasses.compress.writer import Part, Writer
 from mlpasses.config.palettize import Palettize
 from mlpasses.forms.decoding import dense_flow, stored_flow
 from mlpasses.forms.form import Floats, Form, Indexed, Scaled
@@ -61,8 +62,8 @@ class PalettizeCodesJob:
             "mask": packed_size(math.prod(layout.indices(self.shape)), 1),
         }
 
-    def run(self, engine: EngineName, out: Writer) -> Outcome:
-        engines, layout, mask = engines_named(engine, out.array), self.layout, self.stored.mask
+    def run(self, engines: Engines, out: Writer) -> Outcome:
+        desk, layout, mask = Desk(engines, out.array), self.layout, self.stored.mask
         flags: Flow | None = None if mask is None else of_tensor(mask)
         if flags is not None and layout.vector > 1:
             of_elements, flags = flags, mask_of_vectors(flags, layout.axis, layout.vector)
@@ -71,13 +72,13 @@ class PalettizeCodesJob:
                     f"its mask keeps parts of vectors of {layout.vector}, and an index stands for a whole one: prune it with "
                     f'Magnitude(block_size={layout.vector}, dim="output"), and before QuantizeWeights, which makes zeros'
                 )
-        width = fewest_bits(self._values(), None if mask is None else of_tensor(mask), layout, self.config, engines)
+        width = fewest_bits(self._values(), None if mask is None else of_tensor(mask), layout, self.config, desk)
         if isinstance(width, Declined):
             return width
         packer = Packer(width, engines.pack, out.emit("indices"))
         kept = None if flags is None else Kept(flags, packer)
         try:
-            entries = self._entries(evolve(layout, widths=(width,)), engines, packer if kept is None else kept)
+            entries = self._entries(evolve(layout, widths=(width,)), desk, packer if kept is None else kept)
         except palette.TooManyValuesError as error:
             return Declined(too_many(error.count, 1 << width))
         packer.finish()
@@ -120,15 +121,15 @@ class PalettizeCodesJob:
             return None
         return cast(counted, np.float32)
 
-    def _entries(self, layout: Layout, engines: Engines, emit: Emit) -> Array:
+    def _entries(self, layout: Layout, desk: Desk, emit: Emit) -> Array:
         """The tables; the index of every element or vector is emitted."""
         stored, importance, choose = self.stored.values, self._importance(), codebook_of(self.config)
         if self.stored.mask is not None:
             # Without an importance, all zeros are of the mask: to leave them out is as good, and sooner.
             choose = _OfSome(choose, Distinct.without_zeros if importance is None else Distinct.without_idle)
         if not isinstance(stored, Scaled):
-            return banded_tables(self._values(), importance, layout, self.config, engines, emit, choose).entries
-        found = banded_tables(self._values(), importance, layout, self.config, engines, emit, _Rounded(choose)).entries
+            return banded_tables(self._values(), importance, layout, self.config, desk, emit, choose).entries
+        found = banded_tables(self._values(), importance, layout, self.config, desk, emit, _Rounded(choose)).entries
         return np.rint(found.astype(np.float32)).astype(entry_type(stored.data.dtype).numpy)  # of vectors, they are as they were found
 
 

@@ -17,20 +17,21 @@ from ir.slabs import shape_of, slabs, split_of, under
 from ir.tensors import Tensor
 from ir.types import UINT_BY_BITS
 from mlpasses.compress.bands import Band, bands, taken, whole_of
+from mlpasses.compress.engines import Engines
 from mlpasses.compress.halves import loss_of, rounded, too_small
-from mlpasses.compress.jobs import Declined, EngineName, Finished, Outcome, Part, Writer, measure_named
+from mlpasses.compress.jobs import Declined, Finished, Outcome
 from mlpasses.compress.losses import loss_between
 from mlpasses.compress.palettize_layout import Layout
+from mlpasses.compress.writer import Part, Writer
 from mlpasses.config.palettize import Palettize
 from mlpasses.forms.canonical import repeated_array
 from mlpasses.forms.decoding import dense_flow
 from mlpasses.forms.form import Floats, Form, Indexed
-from mlpasses.numerics import bitstream, palette, vector_kmeans
+from mlpasses.numerics import palette, vector_kmeans
 from mlpasses.numerics.affine import Array, Emit, Loss, NotFiniteError, channel_view
-from mlpasses.numerics.bitstream import Pack, Packer
+from mlpasses.numerics.bits import keys_of, magnitudes
+from mlpasses.numerics.bitstream import Packer
 from mlpasses.numerics.distinct import distinct_counts
-from mlpasses.numerics.loss import Between
-from mlpasses.numerics.sparsity import keys_of, magnitudes
 
 SECONDS_PER_BYTE: Final = 10e-9
 """In NumPy, for tables of the whole weight."""
@@ -68,15 +69,15 @@ class PalettizeJob:
             "scale": packed_size(math.prod(layout.channels), bits),
         }
 
-    def run(self, engine: EngineName, out: Writer) -> Outcome:
+    def run(self, engines: Engines, out: Writer) -> Outcome:
         reason = too_small(self.weight, self.layout.stored)
         if reason is not None:
             return Declined(reason)
         weight, config = rounded(self.weight, self.layout.stored.numpy), self.config
-        engines = engines_named(engine, out.array)
+        desk = Desk(engines, out.array)
         scale = None if config.per_channel_scale == "none" else _scales(weight, self.layout.axis)
         relative = weight if scale is None else _divided(weight, scale)
-        chosen = fewest_bits(relative, None, self.layout, config, engines)
+        chosen = fewest_bits(relative, None, self.layout, config, desk)
         if isinstance(chosen, Declined):
             return chosen
         packer = Packer(chosen, engines.pack, out.emit("indices"))
@@ -84,11 +85,11 @@ class PalettizeJob:
         importance = None if scale is None else repeated_flow(_squared(scale), weight.shape)
         emit = None if config.per_channel_scale == "folded" else packer
         try:
-            found = banded_tables(relative, importance, layout, config, engines, emit, codebook_of(config))
+            found = banded_tables(relative, importance, layout, config, desk, emit, codebook_of(config))
         except palette.TooManyValuesError as error:
             return Declined(too_many(error.count, 1 << chosen))
         if scale is not None and config.per_channel_scale == "folded":
-            found = folded_tables(weight, scale, found, layout, engines, packer)
+            found = folded_tables(weight, scale, found, layout, desk, packer)
         packer.finish()
         dtype = layout.stored
         parts = {"indices": Part(UINT_BY_BITS[chosen], layout.indices(weight.shape)), "lut": out.whole("lut", dtype, found.entries)}
@@ -108,15 +109,11 @@ def indexed_form(layout: Layout, tensors: Mapping[str, Tensor]) -> Form:
 
 
 @frozen(eq=False)
-class Engines:
-    """Who does the work."""
+class Desk:
+    """Who works on a weight, and who makes an array of a flow."""
 
-    scalars: palette.Engine
-    vectors: vector_kmeans.Engine
-    pack: Pack
-    measure: Between
+    engines: Engines
     whole: Callable[[Flow], Array]
-    """Who makes an array of a flow."""
 
 
 @frozen(eq=False)
@@ -130,16 +127,6 @@ class Tables:
     loss: Loss
 
 
-def engines_named(name: EngineName, whole: Callable[[Flow], Array]) -> Engines:
-    """The engines by name; the compiled ones are loaded when they are asked for."""
-    if name == "numpy":
-        return Engines(palette.NUMPY, vector_kmeans.NUMPY, bitstream.pack, measure_named(name), whole)
-    # Numba takes longer to import than a small model to palettize.
-    from mlpasses.numerics import bitstream_kernels, palette_kernels, vector_kernels
-
-    return Engines(palette_kernels.NUMBA, vector_kernels.NUMBA, bitstream_kernels.pack, measure_named(name), whole)
-
-
 def effort_of(nbytes: int, layout: Layout) -> float:
     """Seconds that tables for so many bytes take in NumPy."""
     group = SECONDS_PER_GROUP if layout.widths[-1] <= 4 else SECONDS_PER_LARGE_GROUP
@@ -150,7 +137,7 @@ def tables_of(
     weight: Array,
     layout: Layout,
     config: Palettize,
-    engines: Engines,
+    desk: Desk,
     emit: Emit | None,
     choose: palette.Codebook,
     importance: Array | None = None,
@@ -167,13 +154,13 @@ def tables_of(
     if layout.vector > 1:
         view = channel_view(weight.shape, layout.axis)
         vectors, loss = vector_kmeans.palettize_vectors(
-            weight.reshape(view), layout.vector, 1 << width, engines.vectors, _nowhere if emit is None else emit,
+            weight.reshape(view), layout.vector, 1 << width, desk.engines.vectors, _nowhere if emit is None else emit,
             groups=math.prod(layout.groups), importance=None if importance is None else importance.reshape(view), seed=config.seed,
         )  # fmt: skip
         return Tables(vectors.entries.reshape(shape), float(vectors.used.mean()) / (1 << width), loss)
     view = layout.view(weight.shape)
     spread = None if importance is None else importance.reshape(view)
-    found, loss = palette.palettize_view(weight.reshape(view), width, choose, engines.scalars, emit, spread)
+    found, loss = palette.palettize_view(weight.reshape(view), width, choose, desk.engines.palette, emit, spread)
     return Tables(found.entries.reshape(shape), float(found.used.mean()) / (1 << width), loss)
 
 
@@ -184,7 +171,7 @@ def codebook_of(config: Palettize) -> palette.Codebook:
     return {"kmeans": palette.kmeans, "uniform": palette.uniform, "unique": palette.unique}[config.mode]
 
 
-def fewest_bits(weight: Flow, flags: Flow | None, layout: Layout, config: Palettize, engines: Engines) -> int | Declined:
+def fewest_bits(weight: Flow, flags: Flow | None, layout: Layout, config: Palettize, desk: Desk) -> int | Declined:
     """The bits of an index: the fewest that do, where the numbers decide; or why none do. Elements whose flags are 0 do not count.
 
     Raises:
@@ -193,22 +180,22 @@ def fewest_bits(weight: Flow, flags: Flow | None, layout: Layout, config: Palett
     widths = layout.widths
     if len(widths) == 1 and (config.mode != "unique" or layout.vector == 1):  # else who chooses the entries finds that they are too many
         return widths[0]
-    cut = cut_of(weight, layout, engines)
-    marks = repeat(None) if flags is None else (each for _, each in taken(flags, cut, engines.whole))
+    cut = cut_of(weight, layout, desk)
+    marks = repeat(None) if flags is None else (each for _, each in taken(flags, cut, desk.whole))
     most = 0
-    for (band, values), marked in zip(taken(weight, cut, engines.whole), marks, strict=False):
-        most = max(most, _most_distinct(values, marked, layout_of_band(band, layout), engines))
+    for (band, values), marked in zip(taken(weight, cut, desk.whole), marks, strict=False):
+        most = max(most, _most_distinct(values, marked, layout_of_band(band, layout), desk))
     fitting = next((width for width in widths if most <= 1 << width), None)
     larger = "" if widths[-1] == config.widths[-1] else ", and with a larger one it would not become smaller"
     return fitting or Declined(too_many(most, 1 << widths[-1]) + larger)
 
 
-def _most_distinct(weight: Array, flags: Array | None, layout: Layout, engines: Engines) -> int:
+def _most_distinct(weight: Array, flags: Array | None, layout: Layout, desk: Desk) -> int:
     """The most distinct values, or vectors, that a group of a weight has; more than 256 are as good as 257. Raises as `fewest_bits`."""
     view = layout.view(weight.shape) if layout.vector == 1 else channel_view(weight.shape, layout.axis)
     values, marked = weight.reshape(view), None if flags is None else flags.reshape(view)
     if layout.vector == 1:
-        return int(distinct_counts(values, engines.scalars.collector, marked).max(initial=0))
+        return int(distinct_counts(values, desk.engines.palette.collector, marked).max(initial=0))
     return vector_kmeans.most_distinct(values, layout.vector, math.prod(layout.groups), marked)
 
 
@@ -217,18 +204,18 @@ def banded_tables(
     importance: Flow | None,
     layout: Layout,
     config: Palettize,
-    engines: Engines,
+    desk: Desk,
     emit: Emit | None,
     choose: palette.Codebook,
 ) -> Tables:
     """`tables_of` a flow, band by band. Raises as that."""
-    cut = cut_of(weight, layout, engines)
-    weights = repeat(None) if importance is None else (each for _, each in taken(importance, cut, engines.whole))
+    cut = cut_of(weight, layout, desk)
+    weights = repeat(None) if importance is None else (each for _, each in taken(importance, cut, desk.whole))
     found = [
         tables_of(
-            values, layout_of_band(band, layout), config, engines, None if emit is None else band.emit(emit), choose, counted
+            values, layout_of_band(band, layout), config, desk, None if emit is None else band.emit(emit), choose, counted
         )
-        for (band, values), counted in zip(taken(weight, cut, engines.whole), weights, strict=False)
+        for (band, values), counted in zip(taken(weight, cut, desk.whole), weights, strict=False)
     ]  # fmt: skip
     if len(found) == 1:
         return found[0]
@@ -237,11 +224,11 @@ def banded_tables(
     return Tables(np.concatenate([each.entries for each in found], axis=cut[0].axis), used, sum([each.loss for each in found], Loss()))
 
 
-def cut_of(weight: Flow, layout: Layout, engines: Engines) -> list[Band]:
+def cut_of(weight: Flow, layout: Layout, desk: Desk) -> list[Band]:
     """The bands of a weight whose tables are chosen together: all of it where it lies somewhere, and where there are vectors."""
     if isinstance(weight, Stored) or layout.vector > 1:
         return [whole_of(weight.shape, layout.groups)]
-    return list(bands(weight.shape, layout.groups, engines.scalars.collector.chunk))
+    return list(bands(weight.shape, layout.groups, desk.engines.palette.collector.chunk))
 
 
 def layout_of_band(band: Band, layout: Layout) -> Layout:
@@ -249,7 +236,7 @@ def layout_of_band(band: Band, layout: Layout) -> Layout:
     return layout if band.alone else evolve(layout, groups=band.counts)
 
 
-def folded_tables(weight: Flow, scale: Array, base: Tables, layout: Layout, engines: Engines, emit: Emit) -> Tables:
+def folded_tables(weight: Flow, scale: Array, base: Tables, layout: Layout, desk: Desk, emit: Emit) -> Tables:
     """A table for each channel: that of its group, chosen for what is left when each channel is divided by its scale, times that. Indices
     are of the nearest entries as they are stored.
 
@@ -258,12 +245,12 @@ def folded_tables(weight: Flow, scale: Array, base: Tables, layout: Layout, engi
     lut = repeated_array(base.entries[..., 0], (*layout.channels, base.entries.shape[-2]))
     products = (lut.astype(np.float32) * scale.astype(np.float32)[..., None]).astype(weight.dtype)
     rows, places = products.reshape(-1, products.shape[-1]), products.shape[-1]
-    cut = cut_of(weight, evolve(layout, groups=layout.channels), engines)
+    cut = cut_of(weight, evolve(layout, groups=layout.channels), desk)
     entries, used, loss = np.empty_like(rows), np.empty(len(rows), np.int64), Loss()
-    for band, values in taken(weight, cut, engines.whole):
+    for band, values in taken(weight, cut, desk.whole):
         view = channel_view(band.shape, layout.axis)
         at = slice(band.start, band.start + view[1]) if not band.alone else slice(0, len(rows))
-        found, lost = palette.assign_view(values.reshape(view), rows[at], engines.scalars, band.emit(emit))
+        found, lost = palette.assign_view(values.reshape(view), rows[at], desk.engines.palette, band.emit(emit))
         entries[at], used[at] = found.entries, found.used
         loss += lost
     return Tables(entries.reshape((*products.shape, 1)), float(used.mean()) / places, loss)

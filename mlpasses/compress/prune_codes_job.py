@@ -12,14 +12,16 @@ from ir.flows import SLAB, of_tensor
 from ir.packing import pack_tensor, packed_size
 from ir.slabs import places_of
 from ir.types import UINT1
-from mlpasses.compress.jobs import Declined, EngineName, Finished, Outcome, Part, Writer
+from mlpasses.compress.engines import Engines
+from mlpasses.compress.jobs import Declined, Finished, Outcome
 from mlpasses.compress.kept import flags_of_vectors, share_used
-from mlpasses.compress.prune_job import SECONDS_PER_BYTE, chosen_cut, engine_named
+from mlpasses.compress.prune_job import SECONDS_PER_BYTE, chosen_cut
+from mlpasses.compress.writer import Part, Writer
 from mlpasses.config.prune import PruneConfig, Threshold
 from mlpasses.forms.decoding import dense_flow
 from mlpasses.forms.form import Floats, Form, Indexed, codes_of, with_codes
 from mlpasses.numerics.affine import Array, Loss, View
-from mlpasses.numerics.bitstream import Packer, pack
+from mlpasses.numerics.bitstream import Pack, Packer
 
 
 @frozen(eq=False)
@@ -41,10 +43,10 @@ class PruneCodesJob:
     def sizes(self) -> Mapping[str, int]:
         return {"mask": packed_size(math.prod(mask_shape(self.stored, self.shape)), 1), "codes": codes_of(self.stored).nbytes}
 
-    def run(self, engine: EngineName, out: Writer) -> Outcome:
-        weight, kernels = out.array(dense_flow(self.stored)).reshape(self.view), engine_named(engine)
+    def run(self, engines: Engines, out: Writer) -> Outcome:
+        weight, kernels = out.array(dense_flow(self.stored)).reshape(self.view), engines.sparsity
         cut = chosen_cut(weight, self.config, kernels)
-        values, made, loss = self.stored.values, _Pruned(self.stored, out), Loss()
+        values, made, loss = self.stored.values, _Pruned(self.stored, engines.pack, out), Loss()
 
         def flags() -> Iterator[Array]:
             nonlocal loss
@@ -80,7 +82,7 @@ class PruneCodesJob:
 class _Pruned:
     """The mask of a weight, and the codes that it keeps, written as the flags of its codes come, in order."""
 
-    def __init__(self, form: Form, out: Writer) -> None:
+    def __init__(self, form: Form, pack: Pack, out: Writer) -> None:
         tensor = codes_of(form)
         self._codes = of_tensor(tensor).reader()
         self._mask = None if form.mask is None else of_tensor(form.mask).reader()

@@ -12,11 +12,12 @@ from attrs import frozen
 from ir.packing import packed_size
 from ir.tensors import Tensor
 from ir.types import UINT1
-from mlpasses.compress.jobs import Declined, EngineName, Finished, Outcome, Part, Writer
+from mlpasses.compress.engines import Engines
+from mlpasses.compress.jobs import Declined, Finished, Outcome
+from mlpasses.compress.writer import Part, Writer
 from mlpasses.config.prune import NM, Magnitude, PruneConfig, Threshold
 from mlpasses.numerics.affine import Array, View
 from mlpasses.numerics.sparsity import (
-    NUMPY,
     Cut,
     Engine,
     apply_cut,
@@ -51,8 +52,8 @@ class PruneJob:
     def sizes(self) -> Mapping[str, int]:
         return {"mask": packed_size(math.prod(self.view), 1), "nonzero": self.weight.nbytes}
 
-    def run(self, engine: EngineName, out: Writer) -> Outcome:
-        weight, kernels = self.weight.numpy().reshape(self.view), engine_named(engine)
+    def run(self, engines: Engines, out: Writer) -> Outcome:
+        weight, kernels = self.weight.numpy().reshape(self.view), engines.sparsity
         cut = chosen_cut(weight, self.config, kernels)
         total = weight.size
         sparsity = cut.zeros / total
@@ -81,12 +82,3 @@ def chosen_cut(weight: Array, config: PruneConfig, engine: Engine) -> Cut:
     if config.block_size is None:
         return choose_magnitude(weight, config.sparsity, engine)
     return choose_blocks(weight, config.block_size, config.sparsity, engine)
-
-
-def engine_named(name: EngineName) -> Engine:
-    """The engine by name; the compiled one is loaded when it is asked for."""
-    if name == "numpy":
-        return NUMPY
-    from mlpasses.numerics.sparsity_kernels import NUMBA  # Numba takes longer to import than a small model to prune
-
-    return NUMBA

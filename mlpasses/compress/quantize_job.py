@@ -15,13 +15,14 @@ from ir.packing import pack_tensor, packed_size
 from ir.tensors import Tensor
 from ir.types import DType, TensorType
 from mlpasses.compress.bands import bands, taken, whole_of
+from mlpasses.compress.engines import Engines
 from mlpasses.compress.halves import loss_of, rounded, too_small
-from mlpasses.compress.jobs import Declined, EngineName, Finished, Outcome, Part, Writer, measure_named
+from mlpasses.compress.jobs import Declined, Finished, Outcome
+from mlpasses.compress.writer import Part, Writer
 from mlpasses.config.quantize import Quantize
 from mlpasses.forms.form import Form, Scaled
 from mlpasses.numerics.affine import Affine, Array, Emit, Engine, Grid, Loss
-from mlpasses.numerics.affine_numpy import NUMPY
-from mlpasses.numerics.bitstream import Pack, Packer, pack
+from mlpasses.numerics.bitstream import Packer
 from mlpasses.numerics.blocks import quantize_blocks
 from mlpasses.numerics.scale_search import ScaleSearch
 
@@ -57,20 +58,19 @@ class QuantizeJob:
     def sizes(self) -> Mapping[str, int]:
         return part_sizes(math.prod(self.weight.shape), self.counts, self.config.integers, self.stored)
 
-    def run(self, engine: EngineName, out: Writer) -> Outcome:
+    def run(self, engines: Engines, out: Writer) -> Outcome:
         reason = too_small(self.weight, self.stored)
         if reason is not None:
             return Declined(reason)
-        kernels, packing = engine_named(engine)
         integers = self.config.integers
         weight = rounded(self.weight, self.stored.numpy)
-        packer = Packer(integers.bits, packing, out.emit("data"))
+        packer = Packer(integers.bits, engines.pack, out.emit("data"))
         search = ScaleSearch() if self.config.scales == "searched" else None
-        affine, loss = quantize_flow(weight, self.counts, self.config.levels, kernels, packer, search, out.array)
+        affine, loss = quantize_flow(weight, self.counts, self.config.levels, engines.affine, packer, search, out.array)
         packer.finish()
         parts = {"data": Part(integers, weight.shape), **scale_parts(affine, self.counts, integers, self.stored, out)}
         form = Form(scaled_of(out.tensors(parts)))
-        return Finished(parts, loss_of(self.weight, form, loss, measure_named(engine)))
+        return Finished(parts, loss_of(self.weight, form, loss, engines.measure))
 
 
 @frozen(eq=False)
@@ -98,7 +98,7 @@ class QuantizeFormJob(ABC):
         return part_sizes(math.prod(self.floats.static_shape), self.counts, self.config.integers, self.floats.dtype)
 
     @abstractmethod
-    def run(self, engine: EngineName, out: Writer) -> Outcome:
+    def run(self, engines: Engines, out: Writer) -> Outcome:
         """As `Job.run`."""
 
 
@@ -148,12 +148,3 @@ def scale_parts(affine: Affine, counts: tuple[int, ...], integers: DType, stored
         out.write("offset", 0, pack_tensor(affine.zero_point.astype(integers.numpy), integers))
         parts["offset"] = Part(integers, counts)
     return parts
-
-
-def engine_named(name: EngineName) -> tuple[Engine, Pack]:
-    """The engines by name; the compiled ones are loaded when they are asked for."""
-    if name == "numpy":
-        return NUMPY, pack
-    from mlpasses.numerics import affine_kernels, bitstream_kernels  # Numba takes longer to import than a small model to quantize
-
-    return affine_kernels.NUMBA, bitstream_kernels.pack

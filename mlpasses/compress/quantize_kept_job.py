@@ -10,9 +10,11 @@ from attrs import frozen
 from ir.expansion import check_count
 from ir.flows import of_tensor, ones_of
 from ir.types import TensorType
-from mlpasses.compress.jobs import EngineName, Finished, Outcome, Part, Writer
+from mlpasses.compress.engines import Engines
+from mlpasses.compress.jobs import Finished, Outcome
 from mlpasses.compress.kept import Kept
-from mlpasses.compress.quantize_job import QuantizeFormJob, effort_of, engine_named, quantize_flow, scale_parts
+from mlpasses.compress.quantize_job import QuantizeFormJob, effort_of, quantize_flow, scale_parts
+from mlpasses.compress.writer import Part, Writer
 from mlpasses.forms.decoding import dense_flow, stored_flow
 from mlpasses.forms.form import codes_of
 from mlpasses.numerics.affine import Emit
@@ -32,12 +34,11 @@ class QuantizeKeptJob(QuantizeFormJob):
     def floats(self) -> TensorType:
         return TensorType(self.stored.dtype, codes_of(self.stored).shape)
 
-    def run(self, engine: EngineName, out: Writer) -> Outcome:
-        kernels, packing = engine_named(engine)
+    def run(self, engines: Engines, out: Writer) -> Outcome:
         integers, mask = self.config.integers, self.stored.mask
         assert mask is not None  # or it would be no sparse weight
         search = ScaleSearch() if self.config.scales == "searched" else None
-        packer = Packer(integers.bits, packing, out.emit("data"))
+        packer = Packer(integers.bits, engines.pack, out.emit("data"))
         counts, emit = self.counts, cast(Emit, packer)
         # Zeros are in every range, and exact with every scale and zero point, so that what is chosen is for the elements that are kept;
         # of one block nothing else has to be looked at (a search would add the same terms in another order).
@@ -46,7 +47,7 @@ class QuantizeKeptJob(QuantizeFormJob):
             check_count(weight, "nonzero_data", ones_of(of_tensor(mask)))
         else:
             weight, emit = dense_flow(self.stored), Kept(of_tensor(mask), packer)
-        affine, loss = quantize_flow(weight, counts, self.config.levels, kernels, emit, search, out.array)
+        affine, loss = quantize_flow(weight, counts, self.config.levels, engines.affine, emit, search, out.array)
         packer.finish()
         parts = {"data": Part(integers, self.floats.static_shape), **scale_parts(affine, self.counts, integers, self.stored.dtype, out)}
         return Finished(parts, loss)

@@ -10,10 +10,12 @@ from attrs import evolve, frozen
 
 from ir.packing import pack_tensor
 from ir.types import TensorType
-from mlpasses.compress.jobs import OVERFLOWING, EngineName, Finished, Outcome, Part, Writer, measure_named
+from mlpasses.compress.engines import Engines
+from mlpasses.compress.jobs import OVERFLOWING, Finished, Outcome
 from mlpasses.compress.kept import share_of, uses
 from mlpasses.compress.losses import loss_if_finite, loss_of_entries
 from mlpasses.compress.quantize_job import QuantizeFormJob, scale_parts, scaled_of
+from mlpasses.compress.writer import Part, Writer
 from mlpasses.forms.decoding import stored_flow, table
 from mlpasses.forms.form import Indexed
 from mlpasses.numerics.affine import Array, Loss
@@ -43,14 +45,16 @@ class QuantizeTableJob(QuantizeFormJob):
         assert isinstance(values, Indexed)  # or it would have no table
         return values
 
-    def run(self, engine: EngineName, out: Writer) -> Outcome:
+    def run(self, engines: Engines, out: Writer) -> Outcome:
         integers, entries, counts = self.config.integers, table(self._values), uses(self.stored)
         codes = np.empty(entries.size, np.int8)
 
         def emit(position: int, part: Array) -> None:
             codes[position : position + part.size] = part.reshape(-1)
 
-        search, importance = (ScaleSearch(), self._importance(counts)) if self.config.scales == "searched" else (None, None)
+        search, importance = None, None
+        if self.config.scales == "searched":
+            search, importance = ScaleSearch(), _importance(counts)
         affine, _ = quantize_blocks(entries, self.counts, self.config.levels, NUMPY, emit, search, importance)
         out.write("data", 0, pack_tensor(codes, integers))
         parts = {"data": Part(integers, entries.shape), **scale_parts(affine, self.counts, integers, self._values.dtype, out)}
@@ -60,9 +64,10 @@ class QuantizeTableJob(QuantizeFormJob):
             loss = loss_of_entries(entries, table(values), counts)
         else:
             after = evolve(self.stored, values=values)
-            loss = loss_if_finite(stored_flow(self.stored), stored_flow(after), measure_named(engine))
+            loss = loss_if_finite(stored_flow(self.stored), stored_flow(after), engines.measure)
         return OVERFLOWING if loss is None else Finished(parts, loss, lut_used=share_of(counts))
 
-    def _importance(self, counts: npt.NDArray[np.intp]) -> Array:
-        """How much the error of each entry counts: as often as it is used. `[*blocks, entries, 1]`"""
-        return counts.astype(np.float32)[..., None]
+
+def _importance(counts: npt.NDArray[np.intp]) -> Array:
+    """How much the error of each entry counts: as often as it is used. `[*blocks, entries, 1]`"""
+    return counts.astype(np.float32)[..., None]

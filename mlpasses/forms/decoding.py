@@ -18,11 +18,6 @@ def decoded(form: Form) -> Array:
     return gathered(dense_flow(form))
 
 
-def elements(form: Form) -> Array:
-    """The elements that it stores: all, in their shape, or the vector of those that the mask keeps. Raises as `dense_flow`."""
-    return gathered(stored_flow(form))
-
-
 def dense_flow(form: Form) -> Flow:
     """The dense elements, in the form's own float type, as they are asked for.
 
@@ -36,7 +31,7 @@ def dense_flow(form: Form) -> Flow:
 
 
 def stored_flow(form: Form) -> Flow:
-    """`elements` as they are asked for. Raises as `dense_flow`."""
+    """The elements that it stores: all, in their shape, or the vector of those that the mask keeps. Raises as `dense_flow`."""
     if form.mask is not None:
         return _kept(form, of_tensor(form.mask))[1]
     dense = _dense(form)

@@ -27,6 +27,7 @@ import numpy as np
 from attrs import evolve, frozen
 
 from mlpasses.numerics.affine import Array, Emit, Loss, NotFiniteError
+from mlpasses.numerics.bits import keys_of, magnitudes
 from mlpasses.numerics.pieces import strips
 
 LARGEST: Final = np.uint32(0x7F7FFFFF)
@@ -306,17 +307,6 @@ def _ranked(weight: Array, importance: Array | None, engine: Engine) -> Iterator
 def _without_zeros(part: Array, keep: Array) -> tuple[Array, Array]:
     """Values and flags of a piece, flat, with zeros not kept."""
     return part.reshape(-1), (keep & (magnitudes(keys_of(part)) != 0)).reshape(-1)
-
-
-def keys_of(values: Array) -> Array:
-    """The bits of floats, as unsigned integers."""
-    return values.view(f"u{values.dtype.itemsize}")
-
-
-def magnitudes(keys: Array) -> Array:
-    """Keys without their sign bit."""
-    found: Array = keys & keys.dtype.type(np.iinfo(keys.dtype).max >> 1)
-    return found
 
 
 def _survey(keys: Array, bound: int) -> tuple[int, int]:

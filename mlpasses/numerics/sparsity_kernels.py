@@ -12,8 +12,9 @@ import numpy as np
 from numba.extending import overload
 
 from mlpasses.numerics.affine import Array, Loss
+from mlpasses.numerics.bits import keys_of
 from mlpasses.numerics.half_kernels import compiled, float_of, from_half, summing
-from mlpasses.numerics.sparsity import FINE_BITS, LARGEST, Engine, keys_of
+from mlpasses.numerics.sparsity import FINE_BITS, LARGEST, Engine
 
 LANES: Final = 64
 """How many groups are ranked side by side."""

@@ -28,8 +28,8 @@ import numpy.typing as npt
 from attrs import frozen
 
 from mlpasses.numerics.affine import Array, Emit, Loss, NotFiniteError
+from mlpasses.numerics.bits import keys_of, magnitudes
 from mlpasses.numerics.pieces import strips
-from mlpasses.numerics.sparsity import keys_of, magnitudes
 
 Chunks: TypeAlias = Iterator[tuple[Array, Array | None]]
 

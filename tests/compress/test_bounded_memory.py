@@ -16,7 +16,8 @@ from ir.statistics import difference_of, statistics_of
 from ir.tensors import Array, ArrayTensor, PackedTensor, Tensor
 from ir.types import FP16, INT4, INT8, UINT1, UINT4, DType
 from mlpasses.compress.bands import ELEMENTS, bands, taken
-from mlpasses.compress.jobs import Finished, Job, Writer
+from mlpasses.compress.engines import Engines
+from mlpasses.compress.jobs import Finished, Job
 from mlpasses.compress.losses import loss_between, loss_if_finite, loss_of_entries
 from mlpasses.compress.palettize_codes_job import PalettizeCodesJob
 from mlpasses.compress.palettize_job import PalettizeJob
@@ -25,6 +26,7 @@ from mlpasses.compress.prune_codes_job import PruneCodesJob
 from mlpasses.compress.quantize_job import QuantizeJob
 from mlpasses.compress.quantize_kept_job import QuantizeKeptJob
 from mlpasses.compress.quantize_table_job import QuantizeTableJob
+from mlpasses.compress.writer import Writer
 from mlpasses.config import NM, Magnitude, Palettize, Quantize
 from mlpasses.errors import ConfigError
 from mlpasses.forms.decoding import dense_flow
@@ -178,7 +180,7 @@ class TestJobs:
         assert peak_of(lambda: self.finished(job, out)) < ALL * 4 // 5  # dense, it is twice that; samples of 2^18 vectors take most
 
     def finished(self, job: Job, out: Writer) -> None:
-        assert isinstance(job.run("numpy", out), Finished)
+        assert isinstance(job.run(Engines("numpy"), out), Finished)
 
 
 class TestStatistics:

@@ -19,12 +19,12 @@ from ir.opset import IOS17, IOS18, IOS26, Opset
 from ir.tensors import ArrayTensor, same_tensor
 from ir.types import FP16, TensorType
 from mlpasses.compress import kept as beside_masks
+from mlpasses.compress import quantize_table_job
 from mlpasses.compress.fuse_joint import FuseJoint
 from mlpasses.compress.palettize import PalettizeWeights
 from mlpasses.compress.prune import PruneWeights
 from mlpasses.compress.quantize import QuantizeWeights
 from mlpasses.compress.quantize_luts import QuantizeLuts
-from mlpasses.compress.quantize_table_job import QuantizeTableJob
 from mlpasses.compress.weight_pass import WeightPass
 from mlpasses.config import Magnitude, Palettize, Quantize, QuantizeLut
 from mlpasses.errors import ConfigError
@@ -105,8 +105,8 @@ def test_a_searched_scale_is_the_best_for_the_elements_and_not_for_the_entries()
     for seed in range(8):
         weight = (np.random.default_rng(seed).standard_t(2, (64, 64)) * 0.05).astype(np.float16)
         program = run(linear(weight), PalettizeWeights(Palettize(4))).program
-        for at, importance in enumerate((QuantizeTableJob._importance, lambda job, counts: None)):
-            with mock.patch.object(QuantizeTableJob, "_importance", importance):
+        for at, importance in enumerate((quantize_table_job._importance, lambda counts: None)):
+            with mock.patch.object(quantize_table_job, "_importance", importance):
                 made = run(program, QuantizeLuts(QuantizeLut(scales="searched"))).program
             lost[at] += np.square(decoded(program).astype(np.float64) - decoded(made)).sum()
     assert lost[0] < lost[1]
