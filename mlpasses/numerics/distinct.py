@@ -2,8 +2,8 @@
 
 A weight is a view `[outer, groups, inner]`. -0 and 0 are one value.
 
-Groups of fp16 are sorted, or counted where they are large (there are 63,487 values in all), by an engine. Everything else is done here,
-a piece at a time, each sorted and merged with the values before. Where a float32 group has more than `LIMIT` values, neighbours are merged
+Groups of fp16 are sorted, or counted where they are large (there are 63,487 values in all), by an engine; importances of
+large ones are summed. Everything else is done here, a piece at a time, each sorted and merged with the values before. Where a float32 group has more than `LIMIT` values, neighbours are merged
 into `MERGED` bins as values come, each standing as its mean. Entries found from them have 1.00001 times the squared error of the best for
 all values (256 entries; 1.00000004 times for 16; 4 M normal values).
 """
@@ -26,8 +26,13 @@ LIMIT: Final = 1 << 16
 MERGED: Final = 1 << 15
 PIECE: Final = 1 << 18
 """Elements sorted at a time. The same for every engine, so that sums are taken in the same order."""
+WEIGHED: Final = 1 << 16
+"""Elements of an fp16 group from which its importances are summed by bit patterns: 16.8 M elements take 0.52 s where they are sorted, 0.22
+so, and 0.03 with the sums compiled."""
 VALUES: Final = 1 << 16
 """As many as fp16 has bit patterns."""
+INFINITE: Final = 0x7C00
+"""The bits of the infinite fp16 number: finite ones have less besides the sign."""
 
 
 @frozen(eq=False)
@@ -65,11 +70,13 @@ class Collector(NamedTuple):
     """Who collects the values of fp16 groups.
 
     `sort(rows)` those of groups `[groups, elements]`, `tally(piece, counts)` adds to `counts[65536]` how many elements of a piece have
-    each of the bit patterns. Groups of more than `chunk` elements are counted.
+    each of the bit patterns, and `weigh(piece, importance)` sums the float32 importances of those that have each, one after the other.
+    Groups of more than `chunk` elements are counted.
     """
 
     sort: Callable[[Array], Distinct]
     tally: Callable[[Array, Integers], None]
+    weigh: Callable[[Array, Array], Doubles]
     chunk: int
 
 
@@ -87,12 +94,15 @@ def collect(weight: Array, importance: Array | None, collector: Collector) -> Di
         if outer * inner <= collector.chunk:
             return collector.sort(weight.transpose(1, 0, 2).reshape(groups, outer * inner))
         return _joined([_counted(weight[:, group : group + 1], collector) for group in range(groups)])
-    return _joined(
-        [
-            _merged(weight[:, at : at + 1], None if importance is None else importance[:, at : at + 1])
-            for at in range(groups)
-        ]
-    )  # fmt: skip
+    large = weight.dtype == np.float16 and outer * inner >= WEIGHED
+    found = []
+    for at in (slice(group, group + 1) for group in range(groups)):
+        group = weight[:, at]
+        if importance is not None and large:
+            found.append(_weighed(group, importance[:, at], collector))
+        else:
+            found.append(_merged(group, None if importance is None else importance[:, at]))
+    return _joined(found)
 
 
 def _joined(parts: list[tuple[Doubles, Doubles, Doubles]]) -> Distinct:
@@ -108,14 +118,36 @@ def _counted(group: Array, collector: Collector) -> tuple[Doubles, Doubles, Doub
     by_bits = np.zeros(VALUES, np.int64)
     for at in strips(group.shape, 1, collector.chunk):
         collector.tally(group[at].reshape(-1), by_bits)
-    sign, infinite = VALUES // 2, 0x7C00
-    if by_bits[infinite:sign].any() or by_bits[sign + infinite :].any():
-        raise NotFiniteError
-    by_bits[0] += by_bits[sign]
-    ascending = np.concatenate((by_bits[sign + infinite - 1 : sign : -1], by_bits[:infinite]))
+    ascending = _ascending(by_bits)
     which = np.flatnonzero(ascending)
     counts = ascending[which].astype(np.float64)
-    return half_values(which - (infinite - 1)), counts, counts
+    return half_values(which - (INFINITE - 1)), counts, counts
+
+
+def _weighed(group: Array, importance: Array, collector: Collector) -> tuple[Doubles, Doubles, Doubles]:
+    """The same, with importances."""
+    by_bits, sums = np.zeros(VALUES, np.int64), np.zeros(VALUES)
+    for at in strips(group.shape, 1, PIECE):
+        piece = group[at].reshape(-1)
+        collector.tally(piece, by_bits)
+        sums += collector.weigh(piece, _checked(importance[at].reshape(-1)))
+    ascending, weights = _ascending(by_bits), _ascending(sums)
+    which = np.flatnonzero(ascending)
+    counts = ascending[which].astype(np.float64)
+    return half_values(which - (INFINITE - 1)), counts, weights[which] if weights.any() else counts
+
+
+def _ascending(by_bits: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """What there is of each bit pattern, in the order of the finite numbers, with that of -0 at 0.
+
+    Raises:
+        NotFiniteError: there is something of NaN or infinite ones.
+    """
+    sign = VALUES // 2
+    if by_bits[INFINITE:sign].any() or by_bits[sign + INFINITE :].any():
+        raise NotFiniteError
+    by_bits[0] += by_bits[sign]
+    return np.concatenate((by_bits[sign + INFINITE - 1 : sign : -1], by_bits[:INFINITE]))
 
 
 def half_keys(halves: Array) -> npt.NDArray[np.int16]:
@@ -210,7 +242,13 @@ def tally_halves(piece: Array, counts: Integers) -> None:
     counts += np.bincount(piece.view(np.uint16), minlength=VALUES)
 
 
-NUMPY: Final = Collector(sort_halves, tally_halves, 1 << 16)
+def weigh_halves(piece: Array, importance: Array) -> Doubles:
+    """The reference for `Collector.weigh`."""
+    sums: Doubles = np.bincount(piece.view(np.uint16), weights=importance, minlength=VALUES).astype(np.float64, copy=False)
+    return sums
+
+
+NUMPY: Final = Collector(sort_halves, tally_halves, weigh_halves, 1 << 16)
 
 
 def distinct_counts(weight: Array, collector: Collector, flags: Array | None = None, limit: int = 256) -> Integers:

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from mlpasses.numerics.affine import Array, Doubles, Loss, NotFiniteError
-from mlpasses.numerics.distinct import VALUES, Collector, Distinct, half_keys, sort_halves
+from mlpasses.numerics.distinct import INFINITE, VALUES, Collector, Distinct, half_keys, sort_halves
 from mlpasses.numerics.half_kernels import compiled, from_half, summing
 from mlpasses.numerics.kmeans import Integers
 from mlpasses.numerics.kmeans_kernels import NUMBA as SOLVER
@@ -24,14 +24,18 @@ SWEPT: Final = 1 << 12
 TABLED: Final = 1 << 16
 """Elements of a group in a piece, times entries, from which a table of all codes is made, where groups are interleaved. Nanoseconds an
 element of 128 rows, by table and by counting: 11 and 0.7 for 16 entries, 21 and 12 for 256; of 1,024 rows and 256 entries, 3 and 10."""
-INFINITE: Final = 0x7C00
-"""The bits of the infinite fp16 number: finite ones have less besides the sign."""
 
 
 @compiled
 def _tally(bits: Array, counts: Array) -> None:
     for index in range(len(bits)):
         counts[bits[index]] += 1
+
+
+@compiled
+def _weigh(bits: Array, importance: Array, sums: Array) -> None:
+    for index in range(len(bits)):
+        sums[bits[index]] += np.float64(importance[index])
 
 
 @compiled
@@ -87,6 +91,13 @@ def sort(rows: Array) -> Distinct:
 def tally(piece: Array, counts: Integers) -> None:
     """As `distinct.tally_halves`."""
     _tally(piece.view(np.uint16), counts)
+
+
+def weigh(piece: Array, importance: Array) -> Doubles:
+    """As `distinct.weigh_halves`."""
+    sums = np.zeros(VALUES)
+    _weigh(piece.view(np.uint16), importance, sums)
+    return sums
 
 
 @summing
@@ -191,4 +202,4 @@ def assign_singles(piece: Array, entries: Array, limits: Array, out: Array) -> L
     return Loss(float(sums[0]), float(sums[1]), float(sums[2]))
 
 
-NUMBA: Final = Engine(Collector(sort, tally, 1 << 19), SOLVER, measure, assign_halves, assign_singles)
+NUMBA: Final = Engine(Collector(sort, tally, weigh, 1 << 19), SOLVER, measure, assign_halves, assign_singles)

@@ -141,3 +141,32 @@ def test_beyond_the_limit_neighbours_are_merged_and_nothing_is_lost(monkeypatch:
 def test_distinct_values_are_counted_up_to_a_limit(collector: Collector, weight: Array, limit: int, chunk: int) -> None:
     expected = [min(len(np.unique(weight[:, group])), limit + 1) for group in range(weight.shape[1])]
     assert distinct_counts(weight, collector._replace(chunk=chunk), limit=limit).tolist() == expected
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 5000), (50, 2, 50), (3, 1, 1700)])
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_importances_that_are_summed_by_bits_are_those_that_are_sorted(
+    shape: tuple[int, int, int], share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(3)
+    weight = random.normal(size=shape).astype(np.float16)
+    weight.reshape(-1)[:40] = np.resize(np.array([0.0, -0.0], np.float16), 40)
+    importance = (random.random(shape) * (random.random(shape) < share)).astype(np.float32)
+    wanted = collect(weight, importance, NUMPY)
+    monkeypatch.setattr("mlpasses.numerics.distinct.WEIGHED", 1)
+    found, compiled = (collect(weight, importance, collector) for collector in (NUMPY, NUMBA))
+    for each in (found, compiled):
+        assert np.array_equal(each.values, wanted.values)
+        assert np.array_equal(each.counts, wanted.counts)
+        assert np.array_equal(each.starts, wanted.starts)
+        assert each.weights == pytest.approx(wanted.weights, rel=1e-12)
+    assert np.array_equal(found.weights, compiled.weights)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_refused_where_importances_are_summed(value: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlpasses.numerics.distinct.WEIGHED", 1)
+    weight = np.ones((1, 1, 100), np.float16)
+    weight[0, 0, 3] = value
+    with pytest.raises(NotFiniteError):
+        collect(weight, np.zeros((1, 1, 100)), NUMPY)
