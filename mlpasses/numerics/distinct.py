@@ -2,10 +2,10 @@
 
 A weight is a view `[outer, groups, inner]`. -0 and 0 are one value.
 
-Groups of fp16 are sorted, or counted where they are large (there are 63,487 values in all), by an engine; importances of
-large ones are summed. Everything else is done here, a piece at a time, each sorted and merged with the values before. Where a float32 group has more than `LIMIT` values, neighbours are merged
-into `MERGED` bins as values come, each standing as its mean. Entries found from them have 1.00001 times the squared error of the best for
-all values (256 entries; 1.00000004 times for 16; 4 M normal values).
+Groups of fp16 are sorted, or counted where they are large (there are 63,487 values in all), by an engine; importances of large ones are
+summed. Everything else is done here, a piece at a time, each sorted and merged with the values before. Where a float32 group has more
+than `LIMIT` values, neighbours are merged into `MERGED` bins as values come, each standing as its mean. Entries found from them have
+1.00001 times the squared error of the best for all values (256 entries; 1.00000004 times for 16; 4 M normal values).
 """
 
 from __future__ import annotations
