@@ -214,19 +214,19 @@ class WeightPass(ProgramPass):
         doubts: list[str] = []
         left_alone: set[tuple[int, str]] = set()
         for candidate, decision in zip(found, resolution.decisions, strict=True):
-            refusal = None
+            refused = False
             unsure = None if candidate.form is None else cx.unsure.get(candidate.place)
             try:
                 outcome = decision.reason if decision.config is None else self._proposed(candidate, decision.config)
             except ConfigError as error:
-                refusal = error
+                refused = True
                 outcome = f"a run refuses it, if it is {candidate.scheme} by then ({unsure}): {error}" if unsure else str(error)
             if isinstance(outcome, str):
                 stored = (id(candidate.stored), outcome)
                 if stored in left_alone:  # what functions share is one weight: in bytes, and in a row
                     continue
                 left_alone.add(stored)
-            if refusal is not None:
+            if refused:
                 (doubts if unsure else refusals).append(f"{candidate.name} (of {candidate.op_type}): {outcome}")
             choices.append(Choice(candidate, outcome, "" if decision.rule is None else labels[decision.rule], decision.rule))
         bystanders = list({(id(each.storage), each.reason): each for each in reversed(bystanders)}.values())[::-1]
