@@ -37,6 +37,7 @@ def test_largest_weights_are_examples_that_become_rules_without_the_comment() ->
     text = check(program).replace("# - {name", "- {name")
     rules = load_recipe(text).passes[0].rules  # type: ignore[attr-defined]
     assert [repr(rule.filter) for rule in rules[:2]] == ['name("lm_head_weight")', 'name("layers_0_attn_q_weight")']
+    assert len(rules) == 6
     assert load_recipe(text).plan(program).findings == []
 
 

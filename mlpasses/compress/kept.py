@@ -103,7 +103,7 @@ def uses(form: Form) -> npt.NDArray[np.intp]:
     counts = np.zeros(first.size * entries, np.intp)
     indices, flags = of_tensor(values.indices), None if mask is None else of_tensor(mask)
     if flags is not None:
-        check_count(indices, "indices", ones_of(flags))
+        check_count(indices, "indices_nonzero_data", ones_of(flags))
     read, read_mask = indices.reader(), None if flags is None else flags.reader()
     for at in slabs(split.shape, limit=CHUNK):
         shape, begins = shape_of(at), under(first, at)

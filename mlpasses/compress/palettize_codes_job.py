@@ -72,13 +72,14 @@ class PalettizeCodesJob:
                     f"its mask keeps parts of vectors of {layout.vector}, and an index stands for a whole one: prune it with "
                     f'Magnitude(block_size={layout.vector}, dim="output"), and before QuantizeWeights, which makes zeros'
                 )
-        width = fewest_bits(self._values(), None if mask is None else of_tensor(mask), layout, self.config, desk)
+        values = self._values()
+        width = fewest_bits(values, None if mask is None else of_tensor(mask), layout, self.config, desk)
         if isinstance(width, Declined):
             return width
         packer = Packer(width, engines.pack, out.emit("indices"))
         kept = None if flags is None else Kept(flags, packer)
         try:
-            entries = self._entries(evolve(layout, widths=(width,)), desk, packer if kept is None else kept)
+            entries = self._entries(values, evolve(layout, widths=(width,)), desk, packer if kept is None else kept)
         except palette.TooManyValuesError as error:
             return Declined(too_many(error.count, 1 << width))
         packer.finish()
@@ -121,15 +122,15 @@ class PalettizeCodesJob:
             return None
         return cast(counted, np.float32)
 
-    def _entries(self, layout: Layout, desk: Desk, emit: Emit) -> Array:
+    def _entries(self, values: Flow, layout: Layout, desk: Desk, emit: Emit) -> Array:
         """The tables; the index of every element or vector is emitted."""
         stored, importance, choose = self.stored.values, self._importance(), codebook_of(self.config)
         if self.stored.mask is not None:
             # Without an importance, all zeros are of the mask: to leave them out is as good, and sooner.
             choose = _OfSome(choose, Distinct.without_zeros if importance is None else Distinct.without_idle)
         if not isinstance(stored, Scaled):
-            return banded_tables(self._values(), importance, layout, self.config, desk, emit, choose).entries
-        found = banded_tables(self._values(), importance, layout, self.config, desk, emit, _Rounded(choose)).entries
+            return banded_tables(values, importance, layout, self.config, desk, emit, choose).entries
+        found = banded_tables(values, importance, layout, self.config, desk, emit, _Rounded(choose)).entries
         return np.rint(found.astype(np.float32)).astype(entry_type(stored.data.dtype).numpy)  # of vectors, they are as they were found
 
 

@@ -178,7 +178,7 @@ def fewest_bits(weight: Flow, flags: Flow | None, layout: Layout, config: Palett
         NotFiniteError: the weight holds NaN or infinite values.
     """
     widths = layout.widths
-    if len(widths) == 1 and (config.mode != "unique" or layout.vector == 1):  # else who chooses the entries finds that they are too many
+    if len(widths) == 1 and (config.mode != "unique" or layout.vector == 1):  # `palette.unique` counts by itself
         return widths[0]
     cut = cut_of(weight, layout, desk)
     marks = repeat(None) if flags is None else (each for _, each in taken(flags, cut, desk.whole))
