@@ -59,6 +59,8 @@ def reshape_like(args: Args) -> tuple[Type, ...]:
     for reference, begin, end, open_end in zip(references, *parts, strict=True):
         if begin is None or end is None or open_end is None or reference.rank < 0:
             raise args.error("'begins', 'ends', 'end_masks' and the ranks of 'ref_tensors' have to be known")
+        if isinstance(begin, str) or isinstance(end, str):
+            raise args.error("'begins' and 'ends' have to be numbers")
         shape.extend(reference.shape[int(begin) : None if open_end else int(end)])
     return dims.of(args.dtype("x"), shape)
 
