@@ -167,10 +167,14 @@ class MappedFile:
     __slots__ = ("__weakref__", "_fd", "_view", "path")
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        self._fd = os.open(self.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        size = os.fstat(self._fd).st_size
-        self._view = memoryview(mmap.mmap(self._fd, size, prot=mmap.PROT_READ) if size else b"")
+        self._hold(os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)), Path(path))
+
+    def _hold(self, descriptor: int, path: Path) -> None:
+        """Maps the file that `descriptor` has opened, and keeps both."""
+        self.path = path
+        self._fd = descriptor
+        size = os.fstat(descriptor).st_size
+        self._view = memoryview(mmap.mmap(descriptor, size, prot=mmap.PROT_READ) if size else b"")
 
     def __del__(self) -> None:
         fd = getattr(self, "_fd", None)

@@ -63,9 +63,9 @@ def run(
 
     After each pass the structure of the whole program and the specification of the ops that it touched are verified. `instruments`
     watch as well, in their order before a pass and in reverse after it. `workers` is how many weights may be worked on at once (the
-    number of processors; results do not depend on it), `scratch` the folder for large intermediate results. An `executor` works on weights
-    in place of threads of our own: any of `concurrent.futures`, or of a cluster whose workers have the model's files and the scratch folder
-    at the same paths.
+    number of processors; results do not depend on it), `scratch` the folder for large results until they are saved, by default the system's
+    temporary one; what is saved on the file system that it is on need not be copied. An `executor` works on weights in place of threads of
+    our own: any of `concurrent.futures`, or of a cluster whose workers have the model's files and the scratch folder at the same paths.
 
     Raises:
         InvalidProgramError: the program handed in is not valid. Names that no file can hold are no hindrance: a pass may mend them.
@@ -82,7 +82,7 @@ def run(
     if workers is not None:
         context.workers = max(1, workers)
     report = Report(weights=context.weights, notes=context.notes, ops=context.ops)
-    runner = _Runner(program.clone(), context, report, (*instruments, Verification(program), Timing(report)))
+    runner = _Runner(program.clone(), context, report, (*instruments, Verification(program), Timing(report)), _last_of(pipeline))
     runner.step(pipeline)
     if faults:
         context.begin("")
@@ -95,8 +95,11 @@ def run(
 class _Runner:
     """One run."""
 
-    def __init__(self, program: Program, context: Context, report: Report, instruments: tuple[Instrument, ...]) -> None:
+    def __init__(
+        self, program: Program, context: Context, report: Report, instruments: tuple[Instrument, ...], last: Pass | None
+    ) -> None:
         self.program = program
+        self._last = last
         self._context = context
         self._report = report
         self._instruments = instruments
@@ -112,7 +115,7 @@ class _Runner:
             changes = each.drive(self.step, self._context)
             around.pop()
             return changes
-        self._context.begin(each.name)
+        self._context.begin(each.name, last=each is self._last)
         where = self._where(each)
         for instrument in self._instruments:
             instrument.before(each, self.program, self._context)
@@ -148,6 +151,12 @@ class _Runner:
     def _where(self, each: Pass) -> str:
         before = ", ".join(row.name for row in self._report.passes)
         return f"pass {each.name}" + (f" (after {before})" if before else "")
+
+
+def _last_of(pipeline: Pass) -> Pass | None:
+    """The pass that runs last; None where there is none."""
+    passes = list(pipeline.flat()) if isinstance(pipeline, Composite) else [pipeline]
+    return passes[-1] if passes else None
 
 
 def _refuse(reasons: list[str]) -> None:

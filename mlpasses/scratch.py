@@ -1,28 +1,31 @@
 """Where results lie until the program is saved: small ones in memory, large ones in a scratch file.
 
 The sizes are known before the work begins, so each result has its place: results lie in the order of the program, however many workers
-there are and whoever is first, and no worker waits for another.
+there are and whoever is first, and no worker waits for another. They lie as a weight file has them (`ir.mil.loose`), so that a package on
+the same file system is saved without copying them: where each took all the room that it had, the scratch file becomes the package's.
 """
 
 from __future__ import annotations
 
 import math
-import mmap
 import os
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from attrs import frozen
+
+from ir.mil.blobs import data_places
+from ir.mil.loose import LEAST, LooseFile
 from ir.packing import packed_size
-from ir.tensors import MappedFile, MappedTensor, PackedTensor, Tensor
+from ir.tensors import MappedTensor, PackedTensor, Tensor
 from ir.types import DType
 from mlpasses.errors import ConfigError
+from mlpasses.writeback import begin_writeback
 
-ALIGNMENT: Final = 64
-"""Where results start: on a cache line, so that no two workers write to one."""
-KEPT: Final = 64 << 10
+KEPT: Final = LEAST
 """Bytes below which a result is not worth a place in a scratch file: it stays in memory."""
 SPARE: Final = 1 << 20
 """Bytes that have to be free besides, for the file system's own accounts."""
@@ -35,43 +38,39 @@ class Store:
     A private store is for threads: small results stay in memory, and the file has no name. A shared one (`Store.shared`) pickles, so that
     workers in other processes write to it too: all is in a file with a name, which goes away with the store and the last of its tensors.
 
+    `lasting` results are going to be saved as they are: the disk is given them at once, so that saving need not wait for it.
+
     Raises:
         ConfigError: the scratch folder does not exist, cannot be written to, or has too little space for all that has to go there.
     """
 
-    def __init__(self, sizes: Iterable[int], folder: str | os.PathLike[str] | None = None) -> None:
+    def __init__(self, sizes: Iterable[int], folder: str | os.PathLike[str] | None = None, *, lasting: bool = False) -> None:
         self._folder = folder
-        self._memory: list[bytearray | None] = []
-        self._starts: list[int] = []
-        self._sizes: list[int] = []
-        end = self._lay_out(sizes, KEPT)
-        self._file: ScratchFile | None = ScratchFile(end, folder) if end else None
+        wanted = dict(enumerate(sizes))
+        self._slots = {slot: _Slot(bytearray(size), 0, size) for slot, size in wanted.items() if size < KEPT}
+        large = {slot: size for slot, size in wanted.items() if size >= KEPT}
+        self._put_in_file(large, lambda size: ScratchFile(size, folder, lasting=lasting))
 
     @classmethod
     def shared(cls, sizes: Iterable[int], folder: str | os.PathLike[str] | None = None) -> Store:
         """A store that other processes may write to, on this machine or on others that have the folder. Raises as the class."""
         store = cls((), folder)
-        end = store._lay_out(sizes, 0)
-        store._file = NamedScratchFile(end, folder) if end else None
+        store._put_in_file(dict(enumerate(sizes)), lambda size: NamedScratchFile(size, folder))
         return store
 
-    def _lay_out(self, sizes: Iterable[int], kept: int) -> int:
-        """Gives each slot its place: in memory below `kept` bytes; answers with the bytes that the others take in the file."""
-        end = 0
-        for size in sizes:
-            small = size < kept
-            self._memory.append(bytearray(size) if small else None)
-            self._starts.append(end)
-            self._sizes.append(size)
-            end += 0 if small else (size + ALIGNMENT - 1) & -ALIGNMENT
-        return end
+    def _put_in_file(self, sizes: Mapping[int, int], create: Callable[[int], ScratchFile]) -> None:
+        """Gives slots of these sizes their places in a new file."""
+        if not sizes:
+            return
+        starts = list(data_places(sizes.values()))
+        file = create(starts[-1] + [*sizes.values()][-1])
+        for (slot, size), start in zip(sizes.items(), starts, strict=True):
+            self._slots[slot] = _Slot(file, start, size)
 
     def portion(self, slots: range) -> Store:
         """A store of some slots of this one, which are numbered from 0 there: what a worker that writes to no others needs to know."""
         part = Store((), self._folder)
-        which = slice(slots.start, slots.stop)
-        part._memory, part._starts, part._sizes = self._memory[which], self._starts[which], self._sizes[which]
-        part._file = self._file
+        part._slots = {number: self._slots[slot] for number, slot in enumerate(slots)}
         return part
 
     def write(self, slot: int, position: int, data: memoryview) -> None:
@@ -81,13 +80,13 @@ class Store:
             ConfigError: the scratch folder has no space left.
             ValueError: the slot ends before.
         """
-        if not 0 <= position <= self._sizes[slot] - len(data):
-            raise ValueError(f"{len(data)} bytes from byte {position} on do not fit into a slot of {self._sizes[slot]}")
-        memory = self._memory[slot]
-        if memory is not None:
-            memory[position : position + len(data)] = data
-        elif self._file is not None:
-            self._file.write_at(self._starts[slot] + position, data)
+        place = self._slots[slot]
+        if not 0 <= position <= place.size - len(data):
+            raise ValueError(f"{len(data)} bytes from byte {position} on do not fit into a slot of {place.size}")
+        if isinstance(place.home, bytearray):
+            place.home[position : position + len(data)] = data
+        else:
+            place.home.write_at(place.start + position, data)
 
     def room(self, size: int) -> ScratchFile:
         """A file for what a worker lays out for itself. It goes away with what is read from it.
@@ -99,34 +98,43 @@ class Store:
 
     def discard(self) -> None:
         """Removes a named file at once: there will be no results. An executor may hold on to the store for as long as itself lives."""
-        if isinstance(self._file, NamedScratchFile):
-            self._file.remove()
+        for file in {place.home for place in self._slots.values() if isinstance(place.home, NamedScratchFile)}:
+            file.remove()
 
     def tensor(self, slot: int, dtype: DType, shape: tuple[int, ...]) -> Tensor:
         """What has been written to a slot, from its start. Asked twice, there are two tensors of the same bytes."""
-        memory = self._memory[slot]
-        if memory is not None or self._file is None:
-            size = packed_size(math.prod(shape), dtype.bits)
-            return PackedTensor(memoryview(memory or b"")[:size], dtype, shape)
-        return MappedTensor(self._file, self._starts[slot], dtype, shape)
+        place = self._slots[slot]
+        if isinstance(place.home, bytearray):
+            return PackedTensor(memoryview(place.home)[: packed_size(math.prod(shape), dtype.bits)], dtype, shape)
+        return MappedTensor(place.home, place.start, dtype, shape)
 
 
-class ScratchFile(MappedFile):
-    """A file of a fixed size that has no name and goes away with the last tensor that lies in it, or with the process.
+@frozen(eq=False)
+class _Slot:
+    """The place of a result: memory of its own, or a part of a file from byte `start` on."""
+
+    home: bytearray | ScratchFile
+    start: int
+    size: int
+
+
+class ScratchFile(LooseFile):
+    """A file of a fixed size that has no name, and goes away with the last tensor that lies in it, or with the process, unless a package
+    is made of it.
 
     Workers write to it at positions of their own; what they wrote is read through a shared mapping, so neither way holds it in private
-    memory. It exists in this process only, and is not to be pickled.
+    memory. It exists in this process only, and is not to be pickled. As for `lasting`, see `Store`.
 
     Raises:
         ConfigError: `folder` does not exist, cannot be written to, or has too little space.
     """
 
-    __slots__ = ()
+    __slots__ = ("_lasting",)
 
-    def __init__(self, size: int, folder: str | os.PathLike[str] | None = None) -> None:
-        self.path = _folder(folder)
-        self._fd = _nameless_file(size, self.path)
-        self._view = memoryview(mmap.mmap(self._fd, size, prot=mmap.PROT_READ) if size else b"")
+    def __init__(self, size: int, folder: str | os.PathLike[str] | None = None, *, lasting: bool = False) -> None:
+        path = _folder(folder)
+        super().__init__(_nameless_file(size, path), path)
+        self._lasting = lasting
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("a scratch file exists in the process that made it only: save the program, and load it where it is needed")
@@ -137,12 +145,15 @@ class ScratchFile(MappedFile):
         Raises:
             ConfigError: the folder has no space left.
         """
+        start, size = position, len(data)
         try:
             while data:
                 written = os.pwrite(self._fd, data, position)
                 position, data = position + written, data[written:]
         except OSError as error:
             raise ConfigError(f"the scratch folder {self.path} cannot be written to: {error.strerror}; {ADVICE}") from error
+        if self._lasting:
+            begin_writeback(self._fd, start, size)
 
 
 class NamedScratchFile(ScratchFile):
@@ -157,10 +168,14 @@ class NamedScratchFile(ScratchFile):
     __slots__ = ("_removal",)
 
     def __init__(self, size: int, folder: str | os.PathLike[str] | None = None) -> None:
-        self._fd, name = _named_file(size, _folder(folder))
-        self.path = Path(name)
+        descriptor, name = _named_file(size, _folder(folder))
+        LooseFile.__init__(self, descriptor, Path(name))
+        self._lasting = False
         self._removal = weakref.finalize(self, _remove, name)
-        self._view = memoryview(mmap.mmap(self._fd, size, prot=mmap.PROT_READ) if size else b"")
+
+    def give_name(self, path: Path) -> bool:
+        """It has one, which is going to be removed."""
+        return False
 
     def remove(self) -> None:
         """Takes the name away; whoever has opened the file keeps its bytes."""
@@ -176,13 +191,12 @@ class _OpenedScratchFile(ScratchFile):
     __slots__ = ()
 
     def __init__(self, path: Path) -> None:
-        self.path = path
         try:
-            self._fd = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+            descriptor = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
         except OSError as error:
             raise ConfigError(f"a worker cannot open the scratch file {path}: {error.strerror}; name a folder that it has too") from error
-        size = os.fstat(self._fd).st_size
-        self._view = memoryview(mmap.mmap(self._fd, size, prot=mmap.PROT_READ) if size else b"")
+        LooseFile.__init__(self, descriptor, path)
+        self._lasting = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _OpenedScratchFile, (self.path,)
@@ -221,13 +235,25 @@ def _named_file(size: int, folder: Path) -> tuple[int, str]:
 def _nameless_file(size: int, folder: Path) -> int:
     try:
         _check_space(size, folder)
-        import tempfile
-
-        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
-            os.ftruncate(file.fileno(), size)
-            return os.dup(file.fileno())
+        descriptor = _open_nameless(folder)
+        try:
+            os.ftruncate(descriptor, size)
+        except BaseException:
+            os.close(descriptor)
+            raise
     except OSError as error:
         raise ConfigError(f"there can be no scratch file in {folder}: {error.strerror}; {ADVICE}") from error
+    return descriptor
+
+
+def _open_nameless(folder: Path) -> int:
+    """Opens a file without a name, and with the permissions of a new one: it may be given a name later, where the system has that."""
+    with suppress(OSError, AttributeError):  # another system, or a file system that has no such files
+        return os.open(folder, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o666)
+    import tempfile
+
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+        return os.dup(file.fileno())
 
 
 def _check_space(size: int, folder: Path) -> None:

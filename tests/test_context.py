@@ -12,7 +12,8 @@ from ir.opset import IOS17, IOS18
 from ir.text import print_program
 from mlpasses.context import Context
 from mlpasses.manager import run
-from mlpasses.passes import FunctionPass
+from mlpasses.passes import FunctionPass, Pass
+from mlpasses.pipeline import Pipeline, Repeat
 from mlpasses.rewrite.rewriter import RewriteError
 from tests.cleanup.check import fragment
 
@@ -42,6 +43,30 @@ class UseSquare(FunctionPass):
             rw = cx.rewriter.at(op)
             rw.replace(op, rw.op("square", x=op["x"]))
         return len(found)
+
+
+@frozen
+class AskLast(FunctionPass):
+    """Notes whether it is the last of its pipeline."""
+
+    name_of_it: str
+
+    def run(self, fn: Function, cx: Context) -> int:
+        cx.note(self.name_of_it, str(cx.last))
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "expected"),
+    [
+        (AskLast("a"), {"a": "True"}),
+        (Pipeline(AskLast("a"), AskLast("b")), {"a": "False", "b": "True"}),
+        (Pipeline(AskLast("a"), Repeat(Pipeline(AskLast("b"), AskLast("c"))), Pipeline()), {"a": "False", "b": "False", "c": "True"}),
+        (Pipeline(), {}),
+    ],
+)
+def test_a_pass_knows_whether_it_is_the_last(pipeline: Pass, expected: dict[str, str]) -> None:
+    assert {note.where: note.reason for note in run(fragment(SQUARES), pipeline).report.notes} == expected
 
 
 def test_rewriter_keeps_visible_names_and_tells_what_it_made() -> None:

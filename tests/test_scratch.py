@@ -7,6 +7,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,8 +16,9 @@ from typing import Any, Final
 import numpy as np
 import pytest
 
-from ir.mil.blobs import BlobWriter
-from ir.tensors import MappedTensor, PackedTensor
+from ir.mil.blob_writer import BlobWriter
+from ir.mil.loose import beginning
+from ir.tensors import MappedTensor, PackedTensor, Tensor
 from ir.types import INT8, UINT8
 from mlpasses.errors import ConfigError
 from mlpasses.scratch import KEPT, NamedScratchFile, ScratchFile, Store
@@ -119,11 +121,11 @@ def test_large_results_go_to_the_file(tmp_path: Path) -> None:
     assert bytes(tensor.payload()[9:14]) == b"\0abc\0"
 
 
-def test_slots_do_not_overlap_and_lie_in_order(tmp_path: Path) -> None:
+def test_slots_lie_in_order_as_a_weight_file_has_them(tmp_path: Path) -> None:
     store = Store([KEPT + 1, 3, KEPT + 2, KEPT], tmp_path)
     tensors = [store.tensor(slot, UINT8, (KEPT,)) for slot in (0, 2, 3)]
     offsets = [tensor.offset for tensor in tensors if isinstance(tensor, MappedTensor)]
-    assert offsets == [0, KEPT + 64, 2 * KEPT + 128]
+    assert offsets == [128, 128 + KEPT + 64 + 64, 128 + KEPT + 128 + KEPT + 64 + 64]
 
 
 @pytest.mark.parametrize("size", [10, 2 * KEPT])
@@ -133,6 +135,63 @@ def test_what_does_not_fit_into_a_slot_is_refused(tmp_path: Path, size: int, pos
     store = Store([size, size], tmp_path)
     with pytest.raises(ValueError, match=rf"{len(data)} bytes from byte -?\d+ on do not fit into a slot of {size}"):
         store.write(0, position if position < 0 else size - 10 + position, view(data))
+
+
+def filled(store: Store, sizes: list[int]) -> list[Tensor]:
+    for slot, size in enumerate(sizes):
+        store.write(slot, 0, view(bytes([slot + 1]) * size))
+    return [store.tensor(slot, UINT8, (size,)) for slot, size in enumerate(sizes)]
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="only Linux gives names to files without one")
+@pytest.mark.parametrize("sizes", [[KEPT], [KEPT + 1, 3, KEPT + 2, KEPT]])
+def test_a_weight_file_is_made_of_the_file_of_a_store_that_is_full(sizes: list[int], tmp_path: Path) -> None:
+    begun = beginning(filled(Store(sizes, tmp_path), sizes))
+    assert begun is not None
+    assert begun.is_whole
+    assert begun.file.give_name(tmp_path / "weight.bin")
+
+
+def test_the_file_of_a_shared_store_keeps_its_name(tmp_path: Path) -> None:
+    begun = beginning(filled(Store.shared([KEPT], tmp_path), [KEPT]))
+    assert begun is not None
+    assert not begun.file.give_name(tmp_path / "weight.bin")
+
+
+def test_large_results_of_private_and_of_shared_stores_come_in_one_order(tmp_path: Path) -> None:
+    sizes = [KEPT + 2, 5, KEPT, 6, KEPT + 1]
+    found = [beginning(filled(store, sizes)) for store in (Store(sizes, tmp_path), Store.shared(sizes, tmp_path))]
+    assert [each and [blob.nbytes for blob in each.blobs] for each in found] == [[KEPT + 2, KEPT, KEPT + 1]] * 2
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+def test_only_what_will_be_saved_is_given_to_the_disk_at_once(lasting: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr("mlpasses.scratch.begin_writeback", lambda fd, start, size: given.append((start, size)))
+    Store([KEPT], tmp_path, lasting=lasting).write(0, 10, view(b"abc"))
+    assert given == ([(138, 3)] if lasting else [])
+
+
+@pytest.mark.parametrize("size", [1, 1 << 20])
+def test_giving_a_file_to_the_disk_changes_nothing_in_it(size: int, tmp_path: Path) -> None:
+    file = ScratchFile(size, tmp_path, lasting=True)
+    file.write_at(0, view(b"a" * size))
+    assert bytes(file.view) == b"a" * size
+
+
+def test_a_system_that_is_not_asked_for_the_disk_does_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlpasses.writeback._sync_file_range", lambda: None)
+    ScratchFile(1 << 20, tmp_path, lasting=True).write_at(0, view(bytes(1 << 20)))
+
+
+def test_a_file_system_without_nameless_files_has_scratch_files_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    monkeypatch.setattr(tempfile, "_O_TMPFILE_WORKS", False)
+    begun = beginning(filled(Store([KEPT], tmp_path), [KEPT]))
+    assert begun is not None
+    assert bytes(begun.blobs[0].payload()) == b"\1" * KEPT
+    assert not begun.file.give_name(tmp_path / "weight.bin")
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_empty_store_needs_no_folder(tmp_path: Path) -> None:

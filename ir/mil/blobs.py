@@ -1,4 +1,4 @@
-"""Weight files: MIL's blob storage format, version 2, read and written.
+"""Weight files: MIL's blob storage format, version 2, and how it is read. `ir.mil.blob_writer` writes it.
 
 A weight file is a header and a sequence of blobs, little-endian:
 
@@ -25,30 +25,26 @@ from __future__ import annotations
 import os
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import prod
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, NoReturn
 
 from attrs import frozen
 
 from ir.diagnostics import PackageError
-from ir.mil.files import BUFFER, check_regular, lfs_hint, reason
-from ir.mil.sink import Sink
+from ir.mil.files import check_regular, lfs_hint, reason
 from ir.packing import packed_size
-from ir.tensors import MappedFile, MappedTensor, PackedTensor, Tensor, fingerprint
+from ir.tensors import MappedFile, MappedTensor
 from ir.types import DTYPE_BY_BLOB, DType
 
 ALIGNMENT: Final = 64
 SENTINEL: Final = 0xDEADBEEF
 VERSION: Final = 2
-_HEADER: Final = struct.Struct("<II56x")
-_RECORD: Final = struct.Struct("<IIQQQ32x")
+HEADER: Final = struct.Struct("<II56x")
+RECORD: Final = struct.Struct("<IIQQQ32x")
 _MAX_RANK: Final = 64
 """What a NumPy array can have; it also keeps a product of absurd dimensions from taking forever."""
-_FROM_FILE: Final = 1 << 20
-"""Bytes from which a mapped payload is read from its file, not through the mapping, whose pages would all have to be mapped first."""
 
 
 @frozen
@@ -119,7 +115,7 @@ class BlobFile(MappedFile):
             self.check_header()
         if offset & 63 or not 64 <= offset <= self.size - 64:
             self._refuse_offset(offset)
-        sentinel, blob, size, data, padding = _RECORD.unpack_from(self._view, offset)
+        sentinel, blob, size, data, padding = RECORD.unpack_from(self._view, offset)
         if sentinel != SENTINEL:
             self._refuse_sentinel(offset, sentinel)
         if blob != dtype.blob:
@@ -143,7 +139,7 @@ class BlobFile(MappedFile):
         self.check_header()
         if offset & 63 or not 64 <= offset <= self.size - 64:
             self._refuse_offset(offset)
-        sentinel, blob, size, data, padding = _RECORD.unpack_from(self._view, offset)
+        sentinel, blob, size, data, padding = RECORD.unpack_from(self._view, offset)
         if sentinel != SENTINEL:
             self._refuse_sentinel(offset, sentinel)
         dtype = DTYPE_BY_BLOB.get(blob)
@@ -162,7 +158,7 @@ class BlobFile(MappedFile):
     def count(self) -> int:
         """The number of blobs that the header states."""
         self.check_header()
-        count: int = _HEADER.unpack_from(self._view, 0)[0]
+        count: int = HEADER.unpack_from(self._view, 0)[0]
         return count
 
     def check_header(self) -> None:
@@ -176,11 +172,11 @@ class BlobFile(MappedFile):
         hint = lfs_hint(bytes(self._view[:64]))
         if hint is not None:
             raise PackageError(f"weight file {self.name} {hint}")
-        if self.size < _HEADER.size:
+        if self.size < HEADER.size:
             raise PackageError(
-                f"weight file {self.name} has {self.size} bytes, less than its header's {_HEADER.size}: it is truncated"
+                f"weight file {self.name} has {self.size} bytes, less than its header's {HEADER.size}: it is truncated"
             )
-        _, version = _HEADER.unpack_from(self._view, 0)
+        _, version = HEADER.unpack_from(self._view, 0)
         if version != VERSION:
             raise PackageError(
                 f"weight file {self.name} has format version {version} where {VERSION} was expected: "
@@ -243,7 +239,7 @@ def records(file: BlobFile) -> Iterator[Record]:
     position = ALIGNMENT
     while position < file.size:
         record = file.record(position)
-        if record.data < position + _RECORD.size:
+        if record.data < position + RECORD.size:
             raise PackageError(
                 f"weight file {file.name}: the record at byte {position} puts its data before itself, at byte {record.data}, "
                 "so that the next one cannot be found"
@@ -257,112 +253,10 @@ def align(offset: int) -> int:
     return (offset + ALIGNMENT - 1) & -ALIGNMENT
 
 
-class BlobWriter:
-    """Writes a new weight file, blob after blob; a context manager, which finishes the header on the way out.
-
-    Each blob is written once: one that comes from a mapped file by where it lies there, any other by what it contains (data type and
-    bytes; a blob has no shape). Blobs that come from weight files are not compared with one another: if the file had two equal ones,
-    so has the new one. Contents are found again by fingerprint and compared byte for byte with what was written, so that weights
-    that differ cost three small reads, and no tensor is held for a later comparison.
-
-    Large files are written past the page cache (`ir.mil.sink`), and no payload of a file enters this process' private memory.
-
-    Raises:
-        FileExistsError: the path exists.
-        OSError: writing failed; the file is then useless.
-    """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        self.count = 0
-        """The blobs written so far."""
-        self._sink = Sink(self.path)
-        self._sink.write(bytes(_HEADER.size))
-        self._by_source: dict[tuple[MappedFile, int, DType, int], int] = {}
-        self._by_mark: dict[int, tuple[DType, int, int]] = {}
-        self._by_digest: dict[tuple[DType, bytes], int] = {}
-
-    def __enter__(self) -> BlobWriter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is None:
-            self.close()
-            return
-        self._sink.abandon()
-
-    def append(self, tensor: Tensor) -> int:
-        """Writes a tensor's payload as a blob, unless the file has it, and answers with the offset of its record.
-
-        A `BlobTensor` keeps its bytes and gets a clean record. To change the type of a payload and nothing else, append a
-        `MappedTensor` of the other type over the same bytes.
-
-        Raises:
-            PackageError: a weight file cannot hold the tensor's type.
-            OSError: writing failed.
-        """
-        if tensor.dtype.blob is None:
-            raise PackageError(
-                f"a weight file cannot hold {tensor.dtype}{list(tensor.shape)}: values of this type belong into the program itself"
-            )
-        if not isinstance(tensor, MappedTensor):
-            return self._append_content(tensor)
-        key = (tensor.file, tensor.offset, tensor.dtype, tensor.nbytes)
-        found = self._by_source.get(key)
-        if found is None:
-            untouched = isinstance(tensor, BlobTensor)
-            found = self._write(tensor, tensor.payload()) if untouched else self._append_content(tensor)
-            self._by_source[key] = found
-        return found
-
-    def close(self) -> None:
-        """Writes what is left, and the number of blobs into the header. Does nothing the second time."""
-        if not self._sink.closed:
-            self._sink.close(_HEADER.pack(self.count, VERSION))
-
-    def _append_content(self, tensor: Tensor) -> int:
-        dtype, payload = tensor.dtype, tensor.payload()
-        mark = fingerprint(PackedTensor(payload, dtype, (prod(tensor.shape),)))
-        first = self._by_mark.get(mark)
-        if first is None:
-            record = self._write(tensor, payload)
-            self._by_mark[mark] = (dtype, len(payload), record)
-            return record
-        if first[:2] == (dtype, len(payload)) and self._holds(first[2], payload):
-            return first[2]
-        # Many weights may have the samples of a fingerprint in common (mostly zeros, say): a digest keeps this linear.
-        key = (dtype, _digest(payload))
-        found = self._by_digest.get(key)
-        if found is None or not self._holds(found, payload):
-            found = self._by_digest[key] = self._write(tensor, payload)
-        return found
-
-    def _holds(self, record: int, payload: memoryview) -> bool:
-        """Whether the blob at `record`, of the payload's size, is the payload."""
-        start = record + _RECORD.size
-        return all(
-            self._sink.read(start + at, len(part)) == part
-            for at in range(0, len(payload), BUFFER)
-            if (part := bytes(payload[at : at + BUFFER]))
-        )
-
-    def _write(self, tensor: Tensor, payload: memoryview) -> int:
-        dtype, size = tensor.dtype, len(payload)
-        sink, end = self._sink, self._sink.position
-        record = align(end)
-        data = record + _RECORD.size
-        unused = size * 8 - prod(tensor.shape) * dtype.bits
-        sink.write(bytes(record - end))
-        sink.write(_RECORD.pack(SENTINEL, dtype.blob, size, data, unused))
-        if size >= _FROM_FILE and isinstance(tensor, MappedTensor):
-            sink.write_from(tensor.file, tensor.offset, size)
-        else:
-            sink.write(payload)
-        self.count += 1
-        return record
-
-
-def _digest(payload: memoryview) -> bytes:
-    from hashlib import blake2b  # it loads OpenSSL, 3 ms, and hardly any file needs it
-
-    return blake2b(payload).digest()
+def data_places(sizes: Iterable[int]) -> Iterator[int]:
+    """Where the data of blobs of so many bytes lie in a new weight file, one blob after the other."""
+    end = HEADER.size
+    for size in sizes:
+        start = align(end) + RECORD.size
+        yield start
+        end = start + size

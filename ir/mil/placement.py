@@ -1,7 +1,8 @@
 """Where each tensor of a program goes when it is saved: into the protobuf, or into which weight file.
 
-A weight file none of whose references changed is copied whole. Any other is written anew: the blobs that are still referred to, in the
-order in which they lie, then the new ones in the order in which the program first refers to them. A literal that is an operand of an op
+A weight file none of whose references changed is copied whole. Any other is written anew: first what lies in a loose file
+(`ir.mil.loose`), so that the file can be made of that; then the blobs that are still referred to, in the order in which they lie, and the
+other new ones in the order in which the program first refers to them. A literal that is an operand of an op
 stays in the protobuf, whatever its size, unless a file that was loaded has it elsewhere: only constexpr ops take blobs, and coremltools'
 loader refuses them of others.
 """

@@ -9,11 +9,13 @@ from ir.core import Program
 from ir.diagnostics import PackageError, Problem
 from ir.mil import schema
 from ir.mil.atomic import saving
-from ir.mil.blobs import BlobTensor, BlobWriter
+from ir.mil.blob_writer import BlobWriter
+from ir.mil.blobs import BlobTensor
 from ir.mil.document import Document
 from ir.mil.draft import PackageDraft
 from ir.mil.files import copy_file, reason
 from ir.mil.lift import lift_encoded
+from ir.mil.loose import beginning
 from ir.mil.lower import lower_model
 from ir.mil.placement import FilePlan, plan_files
 from ir.mil.values import Encoder
@@ -115,7 +117,10 @@ def _write_weights(plan: FilePlan, draft: PackageDraft, document: Document | Non
         for blob in plan.kept.values():
             offsets.keep(blob, plan.name, blob.record)
         return
-    with BlobWriter(path) as writer:
+    begun = beginning(plan.new)
+    with BlobWriter(path, begun) as writer:
+        for first in begun.blobs if begun else ():
+            writer.append(first)
         for record in sorted(plan.kept):
             offsets.keep(plan.kept[record], plan.name, writer.append(plan.kept[record]))
         for tensor in plan.new:

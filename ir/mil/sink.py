@@ -1,4 +1,4 @@
-"""A new file, written from front to end, past the page cache where it is large.
+"""A file, written from front to end or continued at its end, past the page cache where that is much.
 
 What a large weight file needs is to be on the disk, and it is flushed at once. Through the page cache it costs a page of memory for each
 page of file, and the system's time to find them; past it, a bounce buffer. 0.95 GB from a scratch file into a package, with the flush
@@ -27,24 +27,40 @@ _REFUSED: Final = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP})
 
 
 class Sink:
-    """Collects bytes and writes them, in order. `close` or `abandon` ends it.
+    """Collects bytes and writes them, in order, to what `descriptor` has opened, from byte `start` on. `close` or `abandon` ends it.
 
     Raises:
-        FileExistsError: the path exists.
         OSError: writing failed; the file is then useless.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+    def __init__(self, descriptor: int, start: int = 0) -> None:
+        self._fd = descriptor
         self._buffer = mmap.mmap(-1, BUFFER)  # on a page boundary, as writes past the cache need it
         self._view = memoryview(self._buffer)
-        self._written = 0
-        self._held = 0
+        self._first = start & -BLOCK
+        """Where the buffer's first byte belongs."""
+        self._held = self._written = start - self._first
+        """Bytes of the buffer that count, and those of them that are in the file already."""
+
+    @classmethod
+    def new(cls, path: Path) -> Sink:
+        """Writes a new file.
+
+        Raises:
+            FileExistsError: the path exists.
+        """
+        return cls(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666))
+
+    @classmethod
+    def behind(cls, path: Path) -> Sink:
+        """Continues a file at its end."""
+        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+        return cls(descriptor, os.fstat(descriptor).st_size)
 
     @property
     def position(self) -> int:
-        """Bytes taken so far."""
-        return self._written + self._held
+        """Where the next byte goes."""
+        return self._first + self._held
 
     def write(self, data: bytes | memoryview) -> None:
         """Takes bytes."""
@@ -70,23 +86,28 @@ class Sink:
             start, size = start + read, size - read
 
     def read(self, start: int, size: int) -> bytes:
-        """Bytes that have been taken."""
+        """Bytes that have been taken, or were in the file before."""
+        end = self._first + self._written
         parts = []
-        if start < self._written:
+        if start < end:
             self._set_direct(False)  # a direct read has to be of whole blocks
-            parts.append(os.pread(self._fd, min(size, self._written - start), start))
+            parts.append(os.pread(self._fd, min(size, end - start), start))
         rest = size - sum(map(len, parts))
         if rest:
-            first = max(start, self._written) - self._written
+            first = max(start, end) - self._first
             parts.append(bytes(self._view[first : first + rest]))
         return b"".join(parts)
+
+    def rewrite(self, start: int, data: bytes) -> None:
+        """Replaces bytes that are in the file."""
+        self._set_direct(False)
+        os.pwrite(self._fd, data, start)
 
     def close(self, header: bytes) -> None:
         """Writes what is left, and `header` over the first bytes."""
         try:
             self._set_direct(False)  # the last bytes fill no block
-            if self._held:
-                self._put(self._held)
+            self._put()
             os.pwrite(self._fd, header, 0)
         finally:
             self.abandon()
@@ -106,22 +127,22 @@ class Sink:
     def _took(self, size: int) -> None:
         self._held += size
         if self._held == BUFFER:
-            self._set_direct(True)
-            self._put(BUFFER)
+            self._set_direct(self._written == 0)  # else it begins within a block
+            self._put()
 
-    def _put(self, size: int) -> None:
-        done = 0
-        while done < size:
+    def _put(self) -> None:
+        """Writes what the buffer holds and the file does not."""
+        while self._written < self._held:
             try:
-                done += os.pwrite(self._fd, self._view[done:size], self._written + done)
+                self._written += os.pwrite(self._fd, self._view[self._written : self._held], self._first + self._written)
             except OSError as error:
                 if error.errno not in _REFUSED or not self._is_direct():
                     raise
                 self._set_direct(False)
-            if done % BLOCK:
+            if self._written % BLOCK:
                 self._set_direct(False)
-        self._written += size
-        self._held = 0
+        self._first += self._held
+        self._held = self._written = 0
 
     def _is_direct(self) -> bool:
         return bool(_DIRECT and fcntl.fcntl(self._fd, fcntl.F_GETFL) & _DIRECT)

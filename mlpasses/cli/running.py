@@ -33,6 +33,7 @@ class Running:
     record: bool = True
     workers: int | None = None
     scratch: Path | None = None
+    """None for the output's folder: what is computed there becomes the output's weight file without being copied."""
 
 
 def running_options(command: F) -> F:
@@ -46,7 +47,7 @@ def running_options(command: F) -> F:
     folder = click.Path(path_type=Path, exists=True, file_okay=False)
     decorated: Any = called
     for option in (
-        click.option("--scratch", type=folder, help="The folder of scratch files."),
+        click.option("--scratch", type=folder, help="The folder of scratch files; that of OUT by default."),
         click.option("--workers", type=click.IntRange(min=1), help="How many weights to work on at once; all processors by default."),
         click.option("--record/--no-record", default=True, help="Whether to write the recipe into the metadata of OUT; it is."),
         click.option("-f", "--force", is_flag=True, help="Replace an existing package."),
@@ -77,7 +78,8 @@ def run_model(
     before = size_of(model)
     program = load(model, settings)
     pipeline = pipeline_for(program)
-    result = _run(program, pipeline, settings, running, watching.instruments(pipeline))
+    scratch = running.scratch or output.resolve().parent
+    result = _run(program, pipeline, settings, watching.instruments(pipeline), workers=running.workers, scratch=scratch)
     if running.record:
         result.record()
     _save(result, output, running)
@@ -92,13 +94,15 @@ def run_model(
         _show(result, summary, settings)
 
 
-def _run(program: Program, pipeline: Pipeline, settings: Settings, running: Running, instruments: list[Instrument]) -> Result:
+def _run(
+    program: Program, pipeline: Pipeline, settings: Settings, instruments: list[Instrument], *, workers: int | None, scratch: Path
+) -> Result:
     from mlpasses.manager import run
     from mlpasses.progress import TerminalProgress
 
     shown = not settings.quiet and sys.stderr.isatty()
     with TerminalProgress() if shown else nullcontext() as progress:
-        return run(program, pipeline, instruments=instruments, progress=progress, workers=running.workers, scratch=running.scratch)
+        return run(program, pipeline, instruments=instruments, progress=progress, workers=workers, scratch=scratch)
 
 
 def _save(result: Result, output: Path, running: Running) -> None:

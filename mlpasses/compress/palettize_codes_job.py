@@ -32,7 +32,7 @@ from mlpasses.compress.palettize_layout import Layout
 from mlpasses.compress.writer import Part, Writer
 from mlpasses.config.palettize import Palettize
 from mlpasses.forms.decoding import dense_flow, stored_flow
-from mlpasses.forms.form import Floats, Form, Indexed, Scaled
+from mlpasses.forms.form import Floats, Form, Indexed, Scaled, codes_of
 from mlpasses.numerics import palette
 from mlpasses.numerics.affine import Array, Emit, NotFiniteError
 from mlpasses.numerics.bitstream import Packer
@@ -56,11 +56,13 @@ class PalettizeCodesJob:
 
     def sizes(self) -> Mapping[str, int]:
         layout, most = self.layout, self.layout.widths[-1]
-        return {
-            "indices": packed_size(math.prod(layout.indices(self.shape)), most),
+        sizes = {
+            "indices": packed_size(math.prod(codes_of(self.stored).shape) // layout.vector, most),
             "lut": packed_size((math.prod(layout.tables) * layout.vector) << most, layout.stored.bits),
-            "mask": packed_size(math.prod(layout.indices(self.shape)), 1),
         }
+        if self.stored.mask is not None and layout.vector > 1:
+            sizes["mask"] = packed_size(math.prod(layout.indices(self.shape)), 1)
+        return sizes
 
     def run(self, engines: Engines, out: Writer) -> Outcome:
         desk, layout, mask = Desk(engines, out.array), self.layout, self.stored.mask

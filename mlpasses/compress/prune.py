@@ -54,7 +54,7 @@ class PruneWeights(WeightPass):
         if isinstance(bounds, str):
             return bounds
         form = Form(Floats(AbstractTensor(tensor.dtype, (bounds.most,))), mask=AbstractTensor(UINT1, tensor.shape))
-        job = PruneJob(candidate.name, tensor, view, config)
+        job = PruneJob(candidate.name, tensor, view, config, bounds.most)
         least = packed_size(candidate.numel, 1) + packed_size(1, tensor.dtype.bits)
         key = (tensor, axis, config)
         return Proposal(candidate, config, key, form, job, _finished, least, bounds.why, bounds.may_stay, left_over(view, config))

@@ -40,6 +40,8 @@ class PruneJob:
     view: View
     """The weight's shape as `[outer, channels, inner]`, with the channels that groups and blocks run along."""
     config: PruneConfig
+    most: int
+    """How many elements are kept at most, or the weight stays as it is."""
 
     @property
     def nbytes(self) -> int:
@@ -50,7 +52,7 @@ class PruneJob:
         return self.nbytes * SECONDS_PER_BYTE
 
     def sizes(self) -> Mapping[str, int]:
-        return {"mask": packed_size(math.prod(self.view), 1), "nonzero": self.weight.nbytes}
+        return {"mask": packed_size(math.prod(self.view), 1), "nonzero": packed_size(self.most, self.weight.dtype.bits)}
 
     def run(self, engines: Engines, out: Writer) -> Outcome:
         weight, kernels = self.weight.numpy().reshape(self.view), engines.sparsity

@@ -56,7 +56,7 @@ class QuantizeJob:
         return effort_of(self.nbytes, self.config)
 
     def sizes(self) -> Mapping[str, int]:
-        return part_sizes(math.prod(self.weight.shape), self.counts, self.config.integers, self.stored)
+        return part_sizes(math.prod(self.weight.shape), self.counts, self.config, self.stored)
 
     def run(self, engines: Engines, out: Writer) -> Outcome:
         reason = too_small(self.weight, self.stored)
@@ -95,7 +95,7 @@ class QuantizeFormJob(ABC):
         """The type of what is quantized."""
 
     def sizes(self) -> Mapping[str, int]:
-        return part_sizes(math.prod(self.floats.static_shape), self.counts, self.config.integers, self.floats.dtype)
+        return part_sizes(math.prod(self.floats.static_shape), self.counts, self.config, self.floats.dtype)
 
     @abstractmethod
     def run(self, engines: Engines, out: Writer) -> Outcome:
@@ -107,14 +107,11 @@ def effort_of(nbytes: int, config: Quantize) -> float:
     return nbytes * SECONDS_PER_BYTE * (SEARCHING if config.scales == "searched" else 1)
 
 
-def part_sizes(elements: int, counts: tuple[int, ...], integers: DType, stored: DType) -> dict[str, int]:
-    """The bytes of so many integers, and of a scale and a zero point for each block."""
-    blocks = math.prod(counts)
-    return {
-        "data": packed_size(elements, integers.bits),
-        "scale": packed_size(blocks, stored.bits),
-        "offset": packed_size(blocks, integers.bits),
-    }
+def part_sizes(elements: int, counts: tuple[int, ...], config: Quantize, stored: DType) -> dict[str, int]:
+    """The bytes of so many integers, and for each block of a scale and, unless it is 0 for all of them, a zero point."""
+    blocks, bits = math.prod(counts), config.integers.bits
+    sizes = {"data": packed_size(elements, bits), "scale": packed_size(blocks, stored.bits)}
+    return sizes if config.levels.zero == 0 else {**sizes, "offset": packed_size(blocks, bits)}
 
 
 def quantize_flow(

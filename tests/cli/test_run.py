@@ -6,12 +6,14 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ir.compare import first_difference
 from mlpasses import DeadCode, Pipeline, Program, Quantize, QuantizeWeights, RaiseOpset, load
 from mlpasses import run as run_pipeline
+from mlpasses.manager import Result
 from tests.cli.conftest import Run, patched
 
 CORPUS = Path(__file__).parents[2] / "../shared/corpus"
@@ -130,6 +132,24 @@ def test_scratch_files_go_where_they_are_wanted_and_are_gone_after(run: Run, rec
     (folder / "scratch").mkdir()
     assert run("run", "model.mlpackage", recipe, "-o", "out.mlpackage", "--scratch", "scratch", "--workers", "1").code == 0
     assert list((folder / "scratch").iterdir()) == []
+
+
+@pytest.mark.parametrize(("output", "expected"), [("out.mlpackage", "."), ("deep/out.mlpackage", "deep"), ("link.mlpackage", "deep")])
+def test_scratch_files_are_where_the_output_will_be(
+    output: str, expected: str, run: Run, recipe: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is computed there becomes a part of the output without being copied."""
+    seen: list[Path] = []
+
+    def noted(*given: Any, scratch: Path, **named: Any) -> Result:
+        seen.append(scratch)
+        return run_pipeline(*given, scratch=scratch, **named)
+
+    monkeypatch.setattr("mlpasses.manager.run", noted)
+    (folder / "deep").mkdir()
+    (folder / "link.mlpackage").symlink_to("deep/there.mlpackage")
+    assert run("run", "model.mlpackage", recipe, "-o", output).code == 0
+    assert seen == [(folder / expected).resolve()]
 
 
 @pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is not here")

@@ -19,7 +19,8 @@ import pytest
 
 from ir.diagnostics import PackageError
 from ir.mil import atomic
-from ir.mil.blobs import BlobFile, BlobWriter
+from ir.mil.blob_writer import BlobWriter
+from ir.mil.blobs import BlobFile
 from ir.mil.files import copy_file
 from ir.tensors import PackedTensor
 from ir.types import UINT8

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ir.diagnostics import PackageError
-from ir.mil.blobs import BlobFile, BlobWriter, Record, records
+from ir.mil.blob_writer import BlobWriter
+from ir.mil.blobs import BlobFile, Record, records
 from ir.mil.files import copy_file, copy_range
 from ir.packing import packed_size
 from ir.tensors import ArrayTensor, MappedFile, MappedTensor, PackedTensor, Tensor, same_tensor

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ir.diagnostics import PackageError
-from ir.mil.blobs import BlobWriter
+from ir.mil.blob_writer import BlobWriter
 from ir.mil.draft import PackageDraft
 from ir.mil.files import copy_file
 from ir.mil.manifest import Manifest

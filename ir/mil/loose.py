@@ -1,0 +1,79 @@
+"""Weight files in the making: the data of blobs, already where the file has them, but no records, and no name.
+
+Who computes weights writes them to such a file, and a package is saved without copying them: the file gets its records and a name. The
+bytes are those that a copy would have.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from operator import eq
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+from attrs import frozen
+
+from ir.mil.blobs import data_places
+from ir.tensors import MappedFile, MappedTensor, Tensor
+
+LEAST: Final = 64 << 10
+"""Bytes below which a blob has no place at the front of a weight file: it may be in memory or in a file, as there are workers."""
+
+
+class LooseFile(MappedFile):
+    """A file that is laid out by `data_places`, and whose room for records nobody reads. Opened for reading and writing."""
+
+    __slots__ = ("_is_named", "_naming")
+
+    def __init__(self, descriptor: int, path: Path) -> None:
+        """The file that `descriptor` has opened; `path` is what it is called in complaints."""
+        self._hold(descriptor, path)
+        self._naming = Lock()
+        self._is_named = False
+
+    def give_name(self, path: Path) -> bool:
+        """Makes it the file `path`: once, since with two names it would be one file of two packages.
+
+        False where it has a name, or where the system cannot: Linux can for a file without a name (`O_TMPFILE`) on the same file system.
+        """
+        with self._naming:
+            if self._is_named:
+                return False
+            try:
+                os.link(f"/proc/self/fd/{self._fd}", path, src_dir_fd=self._fd, follow_symlinks=True)
+            except (OSError, NotImplementedError):
+                return False
+            self._is_named = True
+            return True
+
+
+@frozen(eq=False)
+class Beginning:
+    """The blobs that a weight file begins with: those of one loose file, in the order of their places."""
+
+    file: LooseFile
+    blobs: Sequence[MappedTensor]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether they are all that the file holds, and where a weight file of them would have them."""
+        last = self.blobs[-1]
+        places = data_places(blob.nbytes for blob in self.blobs)
+        return last.offset + last.nbytes == self.file.size and all(map(eq, places, (blob.offset for blob in self.blobs)))
+
+
+def beginning(tensors: Iterable[Tensor]) -> Beginning | None:
+    """What a weight file of these tensors begins with: what lies in the loose file that has most of their bytes, if it is not too small.
+
+    None where nothing is. Nothing depends on whether the file can have a name, so that the order of blobs does not.
+    """
+    found: dict[LooseFile, dict[tuple[object, ...], MappedTensor]] = {}
+    for tensor in tensors:
+        if isinstance(tensor, MappedTensor) and isinstance(tensor.file, LooseFile) and tensor.nbytes >= LEAST:
+            found.setdefault(tensor.file, {}).setdefault((tensor.offset, tensor.dtype, tensor.nbytes), tensor)
+    if not found:
+        return None
+    file, held = max(found.items(), key=lambda item: sum(tensor.nbytes for tensor in item[1].values()))
+    return Beginning(file, sorted(held.values(), key=lambda tensor: tensor.offset))

@@ -1,0 +1,238 @@
+"""A package is made of the file that its weights were computed into: the same bytes as those of a copy, without one."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ir.mil.blob_writer import BlobWriter
+from ir.mil.blobs import BlobFile, data_places, records
+from ir.mil.loose import LEAST, LooseFile, beginning
+from ir.tensors import MappedTensor, PackedTensor, Tensor
+from ir.types import INT4, INT8, UINT8, DType
+
+linux = pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="only Linux gives names to files without one")
+
+
+def loose(folder: Path, *sizes: int, more: int = 0, fill: int | None = None) -> list[MappedTensor]:
+    """Tensors of int8 in a loose file of their own, different ones unless all are filled with a number."""
+    places = list(data_places(sizes))
+    descriptor = os.open(folder, os.O_RDWR | os.O_TMPFILE, 0o666)
+    os.ftruncate(descriptor, places[-1] + sizes[-1] + more)
+    for number, (start, size) in enumerate(zip(places, sizes, strict=True)):
+        numbers = np.random.default_rng(number).integers(-128, 128, size, np.int8)
+        os.pwrite(descriptor, (numbers if fill is None else np.full(size, fill, np.int8)).tobytes(), start)
+    file = LooseFile(descriptor, folder)
+    return [MappedTensor(file, start, INT8, (size,)) for start, size in zip(places, sizes, strict=True)]
+
+
+def small(count: int, seed: int = 0) -> PackedTensor:
+    return PackedTensor(np.random.default_rng(seed).integers(0, 256, count, np.uint8), UINT8, (count,))
+
+
+def write(path: Path, *tensors: Tensor) -> list[int]:
+    """The offsets of the records of what lies in a loose file, then of the rest, as a package is saved."""
+    begun = beginning(tensors)
+    with BlobWriter(path, begun) as writer:
+        return [writer.append(tensor) for tensor in [*(begun.blobs if begun else ()), *tensors]][len(begun.blobs) if begun else 0 :]
+
+
+def is_made_of(path: Path, tensor: MappedTensor) -> bool:
+    return path.stat().st_ino == os.fstat(tensor.file.fileno()).st_ino
+
+
+def refuse_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", link)
+
+
+# What a file begins with
+
+
+@linux
+def test_a_weight_file_begins_with_the_loose_file_that_has_most_bytes_in_the_order_of_their_places(tmp_path: Path) -> None:
+    one, (a, b) = loose(tmp_path, LEAST), loose(tmp_path, LEAST, LEAST + 1)
+    begun = beginning([b, *one, small(10), a])
+    assert begun is not None
+    assert list(begun.blobs) == [a, b]
+
+
+@linux
+def test_what_is_small_is_no_beginning(tmp_path: Path) -> None:
+    """A shared store has it in the file, another one in memory, and the package is the same."""
+    assert beginning(loose(tmp_path, LEAST - 1)) is None
+
+
+@linux
+def test_a_tensor_in_two_shapes_is_one_blob(tmp_path: Path) -> None:
+    (a,) = loose(tmp_path, LEAST)
+    begun = beginning([a, MappedTensor(a.file, a.offset, INT8, (LEAST // 2, 2))])
+    assert begun is not None
+    assert list(begun.blobs) == [a]
+    assert begun.is_whole
+
+
+@linux
+def test_a_file_is_whole_where_its_blobs_are_all_that_it_holds(tmp_path: Path) -> None:
+    begun = beginning(loose(tmp_path, LEAST, LEAST + 7, 3 * LEAST))
+    assert begun is not None
+    assert begun.is_whole
+
+
+@linux
+@pytest.mark.parametrize("left_out", [0, 1, 2])
+def test_a_file_with_a_gap_is_not_whole(left_out: int, tmp_path: Path) -> None:
+    tensors = loose(tmp_path, LEAST, LEAST, LEAST)
+    begun = beginning(tensors[:left_out] + tensors[left_out + 1 :])
+    assert begun is not None
+    assert not begun.is_whole
+
+
+@linux
+def test_a_file_that_has_room_left_is_not_whole(tmp_path: Path) -> None:
+    begun = beginning(loose(tmp_path, LEAST, more=1))
+    assert begun is not None
+    assert not begun.is_whole
+
+
+# Names
+
+
+@linux
+def test_a_file_is_given_a_name_once(tmp_path: Path) -> None:
+    (a,) = loose(tmp_path, LEAST)
+    assert isinstance(a.file, LooseFile)
+    assert a.file.give_name(tmp_path / "one")
+    assert not a.file.give_name(tmp_path / "two")
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
+
+
+@linux
+def test_where_a_name_cannot_be_given_another_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (a,) = loose(tmp_path, LEAST)
+    assert isinstance(a.file, LooseFile)
+    with monkeypatch.context() as patched:
+        refuse_names(patched)
+        assert not a.file.give_name(tmp_path / "one")
+    assert a.file.give_name(tmp_path / "one")
+
+
+@linux
+def test_a_file_that_gets_a_name_has_the_permissions_of_a_new_one(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        (a,) = loose(tmp_path, LEAST)
+        write(tmp_path / "w.bin", a)
+    finally:
+        os.umask(before)
+    assert is_made_of(tmp_path / "w.bin", a)
+    assert (tmp_path / "w.bin").stat().st_mode & 0o777 == 0o640
+
+
+# Weight files
+
+
+@linux
+@pytest.mark.parametrize("sizes", [(LEAST,), (LEAST, LEAST + 1), (2 * LEAST + 63, LEAST + 64, LEAST + 65, 5 * LEAST)])
+@pytest.mark.parametrize("behind", [(), (10,), (4000, 1), (9 << 20, 70)])
+def test_made_or_copied_a_weight_file_has_the_same_bytes(
+    sizes: tuple[int, ...], behind: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensors = loose(tmp_path, *sizes)
+    rest = [small(count) for count in behind]
+    made = write(tmp_path / "made.bin", *tensors, *rest)
+    assert is_made_of(tmp_path / "made.bin", tensors[0])
+    refuse_names(monkeypatch)
+    assert write(tmp_path / "copied.bin", *tensors, *rest) == made
+    assert (tmp_path / "copied.bin").read_bytes() == (tmp_path / "made.bin").read_bytes()
+
+
+@linux
+def test_what_it_is_made_of_can_be_read_as_blobs(tmp_path: Path) -> None:
+    tensors = [*loose(tmp_path, LEAST, 3 * LEAST + 5), small(99)]
+    offsets = write(tmp_path / "w.bin", *tensors)
+    file = BlobFile(tmp_path / "w.bin")
+    assert [record.offset for record in records(file)] == offsets
+    assert file.count == 3
+    for tensor, offset in zip(tensors, offsets, strict=True):
+        assert file.tensor(offset, tensor.dtype, tensor.shape).payload() == tensor.payload()
+
+
+@linux
+def test_unused_bits_are_stated_in_the_record(tmp_path: Path) -> None:
+    (a,) = loose(tmp_path, LEAST)
+    odd = MappedTensor(a.file, a.offset, INT4, (2 * LEAST - 1,))
+    (offset,) = write(tmp_path / "w.bin", odd)
+    assert is_made_of(tmp_path / "w.bin", odd)
+    assert BlobFile(tmp_path / "w.bin").record(offset).padding == 4
+
+
+@linux
+def test_the_second_file_is_a_copy(tmp_path: Path) -> None:
+    tensors = [*loose(tmp_path, LEAST, LEAST), small(50)]
+    write(tmp_path / "one.bin", *tensors)
+    write(tmp_path / "two.bin", *tensors)
+    assert (tmp_path / "one.bin").read_bytes() == (tmp_path / "two.bin").read_bytes()
+    assert (tmp_path / "one.bin").stat().st_ino != (tmp_path / "two.bin").stat().st_ino
+
+
+@linux
+def test_tensors_stay_readable_whatever_becomes_of_the_file(tmp_path: Path) -> None:
+    (a,) = loose(tmp_path, LEAST)
+    before = bytes(a.payload())
+    write(tmp_path / "w.bin", a, small(20))
+    (tmp_path / "w.bin").unlink()
+    assert bytes(a.payload()) == before
+
+
+@linux
+def test_equal_blobs_are_stored_once(tmp_path: Path) -> None:
+    """And so the file is no part of the package: it has both."""
+    a, b = loose(tmp_path, LEAST, LEAST, fill=7)
+    first, second = write(tmp_path / "w.bin", a, b)
+    assert first == second
+    assert not is_made_of(tmp_path / "w.bin", a)
+    assert (tmp_path / "w.bin").stat().st_size == 128 + LEAST
+
+
+@linux
+def test_what_is_equal_to_a_blob_of_the_file_is_not_stored_again(tmp_path: Path) -> None:
+    (a,) = loose(tmp_path, LEAST)
+    first, second = write(tmp_path / "w.bin", a, PackedTensor(bytes(a.payload()), INT8, (LEAST,)))
+    assert first == second
+    assert is_made_of(tmp_path / "w.bin", a)
+
+
+@linux
+@pytest.mark.parametrize("dtype", [UINT8, INT4])
+def test_one_place_read_as_two_types_is_two_blobs(dtype: DType, tmp_path: Path) -> None:
+    (a,) = loose(tmp_path, LEAST)
+    other = MappedTensor(a.file, a.offset, dtype, (LEAST * 8 // dtype.bits,))
+    first, second = write(tmp_path / "w.bin", a, other)
+    assert first != second
+    assert not is_made_of(tmp_path / "w.bin", a)
+
+
+@linux
+def test_a_disk_that_fills_up_is_an_error_and_leaves_the_tensors_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (a,) = loose(tmp_path, LEAST)
+    before = bytes(a.payload())
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", full)
+        with pytest.raises(OSError, match="No space"):
+            write(tmp_path / "w.bin", a)
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+    (tmp_path / "w.bin").unlink()
+    write(tmp_path / "w.bin", a)
+    assert bytes(a.payload()) == before == (tmp_path / "w.bin").read_bytes()[128:]
