@@ -18,7 +18,7 @@ from ir.types import UINT_BY_BITS
 from mlpasses.candidates import Candidate
 from mlpasses.compress.palettize_job import PalettizeJob, indexed_form
 from mlpasses.compress.palettize_joint import palettized_joint
-from mlpasses.compress.palettize_layout import Layout, layout_of
+from mlpasses.compress.palettize_layout import Layout, layout_of, unsettled
 from mlpasses.compress.weight_pass import Proposal, WeightPass
 from mlpasses.config.palettize import Palettize
 from mlpasses.forms.form import Floats, Form, Indexed
@@ -67,12 +67,9 @@ class PalettizeWeights(WeightPass):
         key = (tensor, layout, config)
         remarks = [each for each in (remark, _other_way(candidate, config, layout, needs)) if each]
         proposal = Proposal(candidate, config, key, smaller[-1], job, partial(indexed_form, layout), remark="; ".join(remarks))
-        if len(widths) > 1:
-            why = "it depends on the number of distinct values how many bits do"
-            return evolve(proposal, least=smaller[0].nbytes(needs), why=why, may_stay=True)
-        if config.mode == "unique":
-            return evolve(proposal, why="with more distinct values than a table has places it stays as it is", may_stay=True)
-        return proposal
+        why = unsettled(len(widths), config)
+        fewest = smaller[0].nbytes(needs) if len(widths) > 1 else None
+        return evolve(proposal, least=fewest, why=why, may_stay=True) if why else proposal
 
     def propose_joint(self, candidate: Candidate, form: Form, config: Palettize) -> Proposal | str:
         return palettized_joint(candidate, form, config)

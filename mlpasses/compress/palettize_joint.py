@@ -25,7 +25,7 @@ from ir.types import UINT1, UINT_BY_BITS
 from mlpasses.candidates import Candidate, compressed_already
 from mlpasses.compress.joint import row_of
 from mlpasses.compress.palettize_codes_job import PalettizeCodesJob, entry_type, joint_form
-from mlpasses.compress.palettize_layout import Layout, layout_of
+from mlpasses.compress.palettize_layout import Layout, layout_of, unsettled
 from mlpasses.compress.weight_pass import Proposal
 from mlpasses.config.palettize import Palettize
 from mlpasses.errors import ConfigError
@@ -63,12 +63,7 @@ def palettized_joint(candidate: Candidate, form: Form, config: Palettize) -> Pro
     finish, least = partial(_finished, form, layout), canonical(fitting[0], opset).nbytes(opset) - _uncertain(form, fitting[0])
     proposal = Proposal(candidate, config, key, fitting[-1], job, finish, least, remark=remark, since=row.since)
     vectors = "a mask that keeps parts of vectors leaves it as it is" if layout.vector > 1 and form.mask is not None else ""
-    of_values = ""
-    if len(fitting) > 1:
-        of_values = "it depends on the number of distinct values how many bits do"
-    elif config.mode == "unique":
-        of_values = "with more distinct values than a table has places it stays as it is"
-    why = "; ".join(each for each in (vectors, of_values) if each)
+    why = "; ".join(each for each in (vectors, unsettled(len(fitting), config)) if each)
     return evolve(proposal, why=why, may_stay=bool(why))
 
 

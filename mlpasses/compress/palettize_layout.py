@@ -51,6 +51,13 @@ class Layout:
         return math.prod(shape[: self.axis]), groups, math.prod(shape[self.axis :]) // groups
 
 
+def unsettled(widths: int, config: Palettize) -> str:
+    """What it depends on which of so many widths indices have, or whether there are any; nothing where it depends on nothing."""
+    if widths > 1:
+        return "it depends on the number of distinct values how many bits do"
+    return "with more distinct values than a table has places it stays as it is" if config.mode == "unique" else ""
+
+
 def layout_of(candidate: Candidate, config: Palettize) -> tuple[Layout, str] | str:
     """How the weight is divided, and what of it is not as asked for; or why it cannot be."""
     shape = candidate.shape

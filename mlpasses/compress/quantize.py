@@ -7,21 +7,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import ClassVar
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
-from ir.opset import IOS18
-from ir.tensors import AbstractTensor, Tensor
+from ir.tensors import Tensor
 from mlpasses.candidates import Candidate
 from mlpasses.compress.quantize_job import QuantizeJob, scaled_of
 from mlpasses.compress.quantize_joint import quantized_joint
 from mlpasses.compress.quantize_layout import blocks_of
+from mlpasses.compress.quantize_proposal import abstract_integers, if_smaller
 from mlpasses.compress.weight_pass import Proposal, WeightPass
 from mlpasses.config.quantize import Quantize
-from mlpasses.forms.form import Form, Scaled
+from mlpasses.forms.form import Form
 from mlpasses.rules import Rules, as_rules
 
 __all__ = ["Quantize", "QuantizeWeights"]
@@ -52,18 +51,10 @@ class QuantizeWeights(WeightPass):
         if isinstance(division, str):
             return division
         tensor, counts = candidate.tensor, division.counts
-        integers, scale = config.integers, config.stored(tensor.dtype)
-        offset = None if config.levels.zero == 0 else AbstractTensor(integers, counts)
-        form = Form(Scaled(AbstractTensor(integers, tensor.shape), AbstractTensor(scale, counts), offset))
+        integers = abstract_integers(tensor.shape, counts, config, config.stored(tensor.dtype))
         job = QuantizeJob(candidate.name, tensor, counts, config)
-        proposal = Proposal(candidate, config, (tensor, counts, config), form, job, _finished, remark=division.remark)
-        most = form.nbytes(proposal.opset)
-        if most >= tensor.nbytes:
-            elements = candidate.numel // math.prod(counts)
-            return f"it would not become smaller: there would be a scale for every {elements} of its elements"
-        if offset is None or config.levels.zero is not None or proposal.opset < IOS18:
-            return proposal
-        return evolve(proposal, least=most - offset.nbytes, why="zero points that are all 0 are left out")
+        key = (tensor, counts, config)
+        return if_smaller(Proposal(candidate, config, key, Form(integers), job, _finished, remark=division.remark), integers)
 
     def propose_joint(self, candidate: Candidate, form: Form, config: Quantize) -> Proposal | str:
         return quantized_joint(candidate, form, config)

@@ -20,17 +20,18 @@ from functools import partial
 
 from attrs import evolve
 
-from ir.tensors import AbstractTensor, Tensor
+from ir.tensors import Tensor
 from mlpasses.candidates import Candidate, compressed_already
 from mlpasses.compress.joint import row_of
 from mlpasses.compress.quantize_job import scaled_of
 from mlpasses.compress.quantize_kept_job import QuantizeKeptJob
 from mlpasses.compress.quantize_layout import blocks_of
+from mlpasses.compress.quantize_proposal import abstract_integers, if_smaller
 from mlpasses.compress.quantize_table_job import QuantizeTableJob
 from mlpasses.compress.weight_pass import Proposal
 from mlpasses.config.quantize import Quantize
 from mlpasses.errors import ConfigError
-from mlpasses.forms.form import Form, Indexed, Scaled, codes_of
+from mlpasses.forms.form import Form, Indexed, codes_of
 
 
 def quantized_joint(candidate: Candidate, form: Form, config: Quantize) -> Proposal | str:
@@ -52,13 +53,12 @@ def _kept(candidate: Candidate, form: Form, config: Quantize) -> Proposal | str:
     division = blocks_of(candidate, config)
     if isinstance(division, str):
         return division
-    counts, codes = division.counts, codes_of(form)
-    offset = None if config.levels.zero == 0 else AbstractTensor(config.integers, counts)
-    values = Scaled(AbstractTensor(config.integers, codes.shape), AbstractTensor(form.dtype, counts), offset)
-    joint = evolve(form, values=values)
+    counts = division.counts
+    integers = abstract_integers(codes_of(form).shape, counts, config, form.dtype)
+    joint = evolve(form, values=integers)
     job = QuantizeKeptJob(candidate.name, form, counts, config, candidate.nbytes)
     key = (form, counts, config)
-    return _smaller(Proposal(candidate, config, key, joint, job, partial(_finished_kept, form), remark=division.remark), offset)
+    return if_smaller(Proposal(candidate, config, key, joint, job, partial(_finished_kept, form), remark=division.remark), integers)
 
 
 def quantized_table(candidate: Candidate, form: Form, config: Quantize) -> Proposal | str:
@@ -75,22 +75,11 @@ def quantized_table(candidate: Candidate, form: Form, config: Quantize) -> Propo
         raise ConfigError("it is palettized, and its tables may have a scale for all of them (per-tensor) or one each (per-channel)")
     tables = values.tables
     counts = (1,) * len(tables) if config.granularity == "per-tensor" else (*tables[:-2], 1, 1)
-    offset = None if config.levels.zero == 0 else AbstractTensor(config.integers, counts)
-    entries = Scaled(AbstractTensor(config.integers, tables), AbstractTensor(values.dtype, counts), offset)
+    entries = abstract_integers(tables, counts, config, values.dtype)
     joint = evolve(form, values=evolve(values, entries=entries))
     job = QuantizeTableJob(candidate.name, form, counts, config, candidate.nbytes)
     key = (form, counts, config)
-    return _smaller(Proposal(candidate, config, key, joint, job, partial(_finished_table, form)), offset)
-
-
-def _smaller(proposal: Proposal, offset: Tensor | None) -> Proposal | str:
-    """The proposal with what its size depends on; or why it would not become smaller."""
-    opset, most = proposal.opset, proposal.form.nbytes(proposal.opset)
-    if most >= proposal.candidate.nbytes:
-        return f"it would not become smaller: it takes {proposal.candidate.nbytes:,} bytes, and would take {most:,}"
-    if offset is None or proposal.config.levels.zero is not None:
-        return proposal
-    return evolve(proposal, least=proposal.form.nbytes(opset) - offset.nbytes, why="zero points that are all 0 are left out")
+    return if_smaller(Proposal(candidate, config, key, joint, job, partial(_finished_table, form)), entries)
 
 
 def _finished_kept(form: Form, tensors: Mapping[str, Tensor]) -> Form:

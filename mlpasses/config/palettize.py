@@ -82,4 +82,5 @@ class Palettize(BlockConfig):
         vectors = f" vectors of {self.cluster_dim}" if self.cluster_dim > 1 else ""
         groups = "per-tensor" if self.group_size is None else f"groups of {self.group_size}"
         scaled = "" if self.per_channel_scale == "none" else f", scale per-channel {self.per_channel_scale}"
-        return f"lut {width} {how}{vectors} {groups}{scaled}"
+        narrowed = ", fp16 tables" if self.precision == "fp16" else ""
+        return f"lut {width} {how}{vectors} {groups}{scaled}{narrowed}"

@@ -70,4 +70,8 @@ class Quantize(BlockConfig):
     @property
     def scheme(self) -> str:
         """The scheme in a few words, for reports."""
-        return f"{self.dtype} {self.granularity} {self.mode}"
+        block = self.block if isinstance(self.block, tuple) else (self.block,)
+        size = f" {'×'.join(map(str, block))}" if self.granularity == "per-block" else ""
+        searched = ", searched" if self.scales == "searched" else ""
+        narrowed = ", fp16 scales" if self.precision == "fp16" else ""
+        return f"{self.dtype} {self.granularity}{size} {self.mode}{searched}{narrowed}"

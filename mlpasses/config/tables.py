@@ -46,4 +46,4 @@ class QuantizeLut(WeightConfig):
     @property
     def scheme(self) -> str:
         """The scheme in a few words, for reports."""
-        return f"tables {self.dtype} {self.granularity} {self.mode}"
+        return f"tables {self.dtype} {self.granularity} {self.mode}{', searched' if self.scales == 'searched' else ''}"
