@@ -75,8 +75,8 @@ class Context:
     """The folder of scratch files; None for the system's temporary one."""
     pass_name: str = ""
     """The pass that is running."""
-    last: bool = False
-    """Whether no other pass comes behind it, so that what it leaves is what will be saved."""
+    lasting: bool = False
+    """Whether no pass behind it replaces weights, so that those it computes are those that will be saved."""
     notes: list[Note] = field(factory=list)
     weights: list[WeightRow] = field(factory=list)
     ops: list[OpRow] = field(factory=list)
@@ -89,10 +89,10 @@ class Context:
     _rewriter: Rewriter | None = None
     _analyses: dict[tuple[Callable[..., Any], object], tuple[int, Any]] = field(factory=dict)
 
-    def begin(self, pass_name: str, *, last: bool = False) -> None:
+    def begin(self, pass_name: str, *, lasting: bool = False) -> None:
         """Another pass is running now."""
         self.pass_name = pass_name
-        self.last = last
+        self.lasting = lasting
         self.touched.clear()
         self._rewriter = None
 

@@ -82,7 +82,7 @@ def run(
     if workers is not None:
         context.workers = max(1, workers)
     report = Report(weights=context.weights, notes=context.notes, ops=context.ops)
-    runner = _Runner(program.clone(), context, report, (*instruments, Verification(program), Timing(report)), _last_of(pipeline))
+    runner = _Runner(program.clone(), context, report, (*instruments, Verification(program), Timing(report)), _last_over_weights(pipeline))
     runner.step(pipeline)
     if faults:
         context.begin("")
@@ -96,10 +96,10 @@ class _Runner:
     """One run."""
 
     def __init__(
-        self, program: Program, context: Context, report: Report, instruments: tuple[Instrument, ...], last: Pass | None
+        self, program: Program, context: Context, report: Report, instruments: tuple[Instrument, ...], last_over_weights: Pass | None
     ) -> None:
         self.program = program
-        self._last = last
+        self._last_over_weights = last_over_weights
         self._context = context
         self._report = report
         self._instruments = instruments
@@ -115,7 +115,7 @@ class _Runner:
             changes = each.drive(self.step, self._context)
             around.pop()
             return changes
-        self._context.begin(each.name, last=each is self._last)
+        self._context.begin(each.name, lasting=each is self._last_over_weights)
         where = self._where(each)
         for instrument in self._instruments:
             instrument.before(each, self.program, self._context)
@@ -153,10 +153,10 @@ class _Runner:
         return f"pass {each.name}" + (f" (after {before})" if before else "")
 
 
-def _last_of(pipeline: Pass) -> Pass | None:
-    """The pass that runs last; None where there is none."""
-    passes = list(pipeline.flat()) if isinstance(pipeline, Composite) else [pipeline]
-    return passes[-1] if passes else None
+def _last_over_weights(pipeline: Pass) -> Pass | None:
+    """The last pass that replaces weights; None where there is none."""
+    passes = pipeline.flat() if isinstance(pipeline, Composite) else [pipeline]
+    return next((each for each in reversed(list(passes)) if each.replaces_weights), None)
 
 
 def _refuse(reasons: list[str]) -> None:

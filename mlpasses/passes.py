@@ -37,6 +37,8 @@ class Pass(ABC):
     """The first opset that the pass knows what to do with. A run refuses a program with a function for an older one; None for any."""
     preserves: ClassVar[frozenset[Preserved]] = frozenset({Preserved.INTERFACE})
     """What the pass leaves as it was. A pass that is there to change the interface says so by an empty set."""
+    replaces_weights: ClassVar[bool] = False
+    """Whether it computes weights anew, from those that earlier passes left: what the last such pass computes is what will be saved."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

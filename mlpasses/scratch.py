@@ -7,6 +7,7 @@ the same file system is saved without copying them: where each took all the room
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import weakref
@@ -29,7 +30,7 @@ KEPT: Final = LEAST
 """Bytes below which a result is not worth a place in a scratch file: it stays in memory."""
 SPARE: Final = 1 << 20
 """Bytes that have to be free besides, for the file system's own accounts."""
-ADVICE: Final = "name another folder as scratch (--scratch DIR), or make room"
+ADVICE: Final = "name another folder as scratch (--scratch DIR)"
 
 
 class Store:
@@ -136,9 +137,6 @@ class ScratchFile(LooseFile):
         super().__init__(_nameless_file(size, path), path)
         self._lasting = lasting
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        raise TypeError("a scratch file exists in the process that made it only: save the program, and load it where it is needed")
-
     def write_at(self, position: int, data: memoryview) -> None:
         """Writes bytes. Safe from several threads as long as they write to different places.
 
@@ -151,7 +149,7 @@ class ScratchFile(LooseFile):
                 written = os.pwrite(self._fd, data, position)
                 position, data = position + written, data[written:]
         except OSError as error:
-            raise ConfigError(f"the scratch folder {self.path} cannot be written to: {error.strerror}; {ADVICE}") from error
+            raise ConfigError(f"the scratch folder {self.path} cannot be written to: {error.strerror}; {_advice(error)}") from error
         if self._lasting:
             begin_writeback(self._fd, start, size)
 
@@ -172,10 +170,6 @@ class NamedScratchFile(ScratchFile):
         LooseFile.__init__(self, descriptor, Path(name))
         self._lasting = False
         self._removal = weakref.finalize(self, _remove, name)
-
-    def give_name(self, path: Path) -> bool:
-        """It has one, which is going to be removed."""
-        return False
 
     def remove(self) -> None:
         """Takes the name away; whoever has opened the file keeps its bytes."""
@@ -228,7 +222,7 @@ def _named_file(size: int, folder: Path) -> tuple[int, str]:
             _remove(name)
             raise
     except OSError as error:
-        raise ConfigError(f"there can be no scratch file in {folder}: {error.strerror}; {ADVICE}") from error
+        raise ConfigError(f"there can be no scratch file in {folder}: {error.strerror}; {_advice(error)}") from error
     return fd, name
 
 
@@ -242,7 +236,7 @@ def _nameless_file(size: int, folder: Path) -> int:
             os.close(descriptor)
             raise
     except OSError as error:
-        raise ConfigError(f"there can be no scratch file in {folder}: {error.strerror}; {ADVICE}") from error
+        raise ConfigError(f"there can be no scratch file in {folder}: {error.strerror}; {_advice(error)}") from error
     return descriptor
 
 
@@ -261,7 +255,12 @@ def _check_space(size: int, folder: Path) -> None:
 
     free = shutil.disk_usage(folder).free
     if free < size + SPARE:
-        raise ConfigError(f"the scratch folder {folder} has {_megabytes(free)} free and {_megabytes(size)} are needed; {ADVICE}")
+        room = f"has {_megabytes(free)} free and {_megabytes(size)} are needed"
+        raise ConfigError(f"the scratch folder {folder} {room}; {ADVICE}, or make room")
+
+
+def _advice(error: OSError) -> str:
+    return f"{ADVICE}, or make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ADVICE
 
 
 def _megabytes(count: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from attrs import frozen
@@ -46,26 +46,29 @@ class UseSquare(FunctionPass):
 
 
 @frozen
-class AskLast(FunctionPass):
-    """Notes whether it is the last of its pipeline."""
+class Replace(FunctionPass):
+    """Notes whether what it computes is what will be saved."""
 
-    name_of_it: str
+    replaces_weights: ClassVar[bool] = True
+    label: str
 
     def run(self, fn: Function, cx: Context) -> int:
-        cx.note(self.name_of_it, str(cx.last))
+        cx.note(self.label, str(cx.lasting))
         return 0
 
 
 @pytest.mark.parametrize(
     ("pipeline", "expected"),
     [
-        (AskLast("a"), {"a": "True"}),
-        (Pipeline(AskLast("a"), AskLast("b")), {"a": "False", "b": "True"}),
-        (Pipeline(AskLast("a"), Repeat(Pipeline(AskLast("b"), AskLast("c"))), Pipeline()), {"a": "False", "b": "False", "c": "True"}),
+        (Replace("a"), {"a": "True"}),
+        (Pipeline(Replace("a"), Replace("b")), {"a": "False", "b": "True"}),
+        (Pipeline(Replace("a"), UseSquare()), {"a": "True"}),
+        (Pipeline(Replace("a"), Repeat(Pipeline(Replace("b"), Replace("c"), UseSquare())), Pipeline()),
+         {"a": "False", "b": "False", "c": "True"}),
         (Pipeline(), {}),
     ],
-)
-def test_a_pass_knows_whether_it_is_the_last(pipeline: Pass, expected: dict[str, str]) -> None:
+)  # fmt: skip
+def test_a_pass_knows_whether_a_later_one_replaces_its_weights(pipeline: Pass, expected: dict[str, str]) -> None:
     assert {note.where: note.reason for note in run(fragment(SQUARES), pipeline).report.notes} == expected
 
 

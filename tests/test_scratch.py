@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import shutil
@@ -156,6 +157,26 @@ def test_the_file_of_a_shared_store_keeps_its_name(tmp_path: Path) -> None:
     begun = beginning(filled(Store.shared([KEPT], tmp_path), [KEPT]))
     assert begun is not None
     assert not begun.file.give_name(tmp_path / "weight.bin")
+
+
+def test_the_file_of_a_shared_store_keeps_its_name_in_other_processes_too(tmp_path: Path) -> None:
+    store = Store.shared([KEPT], tmp_path)
+    filled(store, [KEPT])
+    begun = beginning([pickle.loads(pickle.dumps(store.tensor(0, UINT8, (KEPT,))))])
+    assert begun is not None
+    assert not begun.file.give_name(tmp_path / "weight.bin")
+
+
+@pytest.mark.parametrize(
+    ("number", "what"), [(errno.ENOSPC, "make room$"), (errno.EDQUOT, "make room$"), (errno.EACCES, r"\(--scratch DIR\)$")]
+)
+def test_room_is_only_wanted_where_there_is_none(number: int, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(number, "for some reason")
+
+    monkeypatch.setattr(os, "ftruncate", refuse)
+    with pytest.raises(ConfigError, match=what):
+        ScratchFile(KEPT, tmp_path)
 
 
 def test_large_results_of_private_and_of_shared_stores_come_in_one_order(tmp_path: Path) -> None:

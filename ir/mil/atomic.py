@@ -97,16 +97,23 @@ def check_target(target: Path, *, overwrite: bool) -> None:
     """Refuses a target that must not be replaced.
 
     Raises:
-        PackageError: it exists and overwriting was not asked for; it is no package; its parent is no folder.
+        PackageError: it exists and overwriting was not asked for; it is no package; its parent is no folder, or cannot be written to.
     """
+    folder = (_settled(target) if target.is_symlink() else target).parent
     try:
         mode = target.stat().st_mode
     except FileNotFoundError:
-        if not target.parent.is_dir():
-            raise PackageError(f"{target} cannot be saved: there is no folder {target.parent}; create it first") from None
-        return
+        if not folder.is_dir():
+            raise PackageError(f"{target} cannot be saved: there is no folder {folder}; create it first") from None
     except OSError as error:
         raise PackageError(f"{target} cannot be saved: {reason(error)}") from error
+    else:
+        _check_existing(target, mode, overwrite=overwrite)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PackageError(f"{target} cannot be saved: the folder {folder} cannot be written to; choose another path")
+
+
+def _check_existing(target: Path, mode: int, *, overwrite: bool) -> None:
     if not stat.S_ISDIR(mode):
         raise PackageError(f"{target} is a file, not a package, and is never replaced: choose another path")
     if not (target / MANIFEST).is_file():
@@ -241,13 +248,16 @@ def _new_sibling(target: Path) -> tuple[Path, int]:
     for _ in range(_ATTEMPTS):
         draft = _sibling_name(target)
         draft.mkdir()
-        lock = os.open(draft, _FOLDER)
+        try:
+            lock = os.open(draft, _FOLDER)
+        except FileNotFoundError:
+            continue  # before we could lock it another save took it for a leftover
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(draft.stat(), os.fstat(lock)):
                 return draft, lock
         except (BlockingIOError, FileNotFoundError):
-            pass  # between our two calls another save took it for a leftover
+            pass  # so it did just now
         except OSError:
             return draft, lock  # no locks here, so nobody sweeps either
         os.close(lock)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import prod
 from pathlib import Path
 from types import TracebackType
@@ -29,9 +29,9 @@ class BlobWriter:
     so has the new one. Contents are found again by fingerprint and compared byte for byte with what was written, so that weights
     that differ cost three small reads, and no tensor is held for a later comparison.
 
-    Large files are written past the page cache (`ir.mil.sink`), and no payload of a file enters this process' private memory. Where the new
-    file is going to begin with blobs of a loose file, that file becomes the new one, with its blobs, if it holds nothing else, no two of
-    them are equal, and the system can do it. They are appended all the same, first of all, and the bytes are those that a copy has.
+    Large files are written past the page cache (`ir.mil.sink`), and no payload of a file enters this process' private memory. `begun` are
+    blobs that the file begins with. Their loose file becomes the new one, with them in it, if it holds nothing else, no two of them are
+    equal, and the system can do it. Otherwise they are copied; the bytes are the same.
 
     Raises:
         FileExistsError: the path exists.
@@ -45,17 +45,18 @@ class BlobWriter:
         self._by_source: dict[tuple[MappedFile, int, DType, int], int] = {}
         self._by_mark: dict[int, tuple[DType, int, int]] = {}
         self._by_digest: dict[tuple[DType, bytes], int] = {}
-        marks = {_mark(blob, blob.payload()): blob for blob in begun.blobs} if begun and begun.is_whole else {}
-        if begun and len(marks) == len(begun.blobs) and begun.file.give_name(self.path):
-            self._sink = Sink.behind(self.path)
-            try:
+        blobs = begun.blobs if begun else ()
+        marks = {_mark(blob, blob.payload()): blob for blob in blobs} if begun and begun.is_whole else {}
+        became = begun is not None and len(marks) == len(blobs) and begun.file.give_name(self.path)
+        self._sink = Sink.behind(self.path) if became else Sink.new(self.path)
+        try:
+            if became:
                 self._take_over(marks)
-            except OSError:
-                self._sink.abandon()
-                raise
-        else:
-            self._sink = Sink.new(self.path)
-            self._sink.write(bytes(HEADER.size))
+            else:
+                self._copy(blobs)
+        except BaseException:
+            self._sink.abandon()
+            raise
 
     def __enter__(self) -> BlobWriter:
         return self
@@ -94,6 +95,12 @@ class BlobWriter:
         """Writes what is left, and the number of blobs into the header. Does nothing the second time."""
         if not self._sink.closed:
             self._sink.close(HEADER.pack(self.count, VERSION))
+
+    def _copy(self, blobs: Iterable[MappedTensor]) -> None:
+        """Writes what a new file begins with."""
+        self._sink.write(bytes(HEADER.size))
+        for blob in blobs:
+            self.append(blob)
 
     def _take_over(self, blobs: Mapping[int, MappedTensor]) -> None:
         """Writes the records of blobs, by mark, whose data the file has."""

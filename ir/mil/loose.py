@@ -10,8 +10,7 @@ import os
 from collections.abc import Iterable, Sequence
 from operator import eq
 from pathlib import Path
-from threading import Lock
-from typing import Final
+from typing import Any, Final
 
 from attrs import frozen
 
@@ -25,28 +24,47 @@ LEAST: Final = 64 << 10
 class LooseFile(MappedFile):
     """A file that is laid out by `data_places`, and whose room for records nobody reads. Opened for reading and writing."""
 
-    __slots__ = ("_is_named", "_naming")
+    __slots__ = ()
 
     def __init__(self, descriptor: int, path: Path) -> None:
         """The file that `descriptor` has opened; `path` is what it is called in complaints."""
         self._hold(descriptor, path)
-        self._naming = Lock()
-        self._is_named = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("a scratch file exists in the process that made it only: save the program, and load it where it is needed")
 
     def give_name(self, path: Path) -> bool:
-        """Makes it the file `path`: once, since with two names it would be one file of two packages.
+        """Makes it the new file `path`: once, since with two names it would be one file of two packages.
 
-        False where it has a name, or where the system cannot: Linux can for a file without a name (`O_TMPFILE`) on the same file system.
+        False where it has or had a name, where a new file would be somebody else's or have other permissions, and where the system cannot:
+        Linux can for a file without a name (`O_TMPFILE`) on the same file system.
+
+        Raises:
+            FileExistsError: the path exists.
         """
-        with self._naming:
-            if self._is_named:
-                return False
-            try:
-                os.link(f"/proc/self/fd/{self._fd}", path, src_dir_fd=self._fd, follow_symlinks=True)
-            except (OSError, NotImplementedError):
-                return False
-            self._is_named = True
+        if os.fstat(self._fd).st_nlink:
+            return False
+        with path.open("xb") as new:
+            agrees = _access(new.fileno()) == _access(self._fd) and os.access(path, os.W_OK)
+        path.unlink()
+        if not agrees:
+            return False
+        try:
+            # Given a descriptor for a folder, which is not asked as the path is absolute, Python follows the link that /proc has there.
+            os.link(f"/proc/self/fd/{self._fd}", path, src_dir_fd=self._fd, follow_symlinks=True)
+        except (OSError, NotImplementedError):
+            return False
+        if os.fstat(self._fd).st_nlink == 1:
             return True
+        path.unlink()  # another thread, or a fork of this process, was at it too
+        return False
+
+
+def _access(descriptor: int) -> tuple[Any, ...]:
+    """Whose a file is, and who may do what with it."""
+    found = os.fstat(descriptor)
+    names = os.listxattr(descriptor) if hasattr(os, "listxattr") else []
+    return found.st_mode, found.st_uid, found.st_gid, {name: os.getxattr(descriptor, name) for name in names}
 
 
 @frozen(eq=False)

@@ -117,10 +117,7 @@ def _write_weights(plan: FilePlan, draft: PackageDraft, document: Document | Non
         for blob in plan.kept.values():
             offsets.keep(blob, plan.name, blob.record)
         return
-    begun = beginning(plan.new)
-    with BlobWriter(path, begun) as writer:
-        for first in begun.blobs if begun else ():
-            writer.append(first)
+    with BlobWriter(path, beginning(plan.new)) as writer:
         for record in sorted(plan.kept):
             offsets.keep(plan.kept[record], plan.name, writer.append(plan.kept[record]))
         for tensor in plan.new:

@@ -27,19 +27,24 @@ _REFUSED: Final = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP})
 
 
 class Sink:
-    """Collects bytes and writes them, in order, to what `descriptor` has opened, from byte `start` on. `close` or `abandon` ends it.
+    """Collects bytes and writes them, in order, behind what the file has that `descriptor` has opened. `close` or `abandon` ends it.
 
     Raises:
         OSError: writing failed; the file is then useless.
     """
 
-    def __init__(self, descriptor: int, start: int = 0) -> None:
+    def __init__(self, descriptor: int) -> None:
         self._fd = descriptor
-        self._buffer = mmap.mmap(-1, BUFFER)  # on a page boundary, as writes past the cache need it
+        try:
+            end = os.fstat(descriptor).st_size
+            self._buffer = mmap.mmap(-1, BUFFER)  # on a page boundary, as writes past the cache need it
+        except BaseException:
+            os.close(descriptor)
+            raise
         self._view = memoryview(self._buffer)
-        self._first = start & -BLOCK
+        self._first = end & -BLOCK
         """Where the buffer's first byte belongs."""
-        self._held = self._written = start - self._first
+        self._held = self._written = end - self._first
         """Bytes of the buffer that count, and those of them that are in the file already."""
 
     @classmethod
@@ -53,9 +58,8 @@ class Sink:
 
     @classmethod
     def behind(cls, path: Path) -> Sink:
-        """Continues a file at its end."""
-        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
-        return cls(descriptor, os.fstat(descriptor).st_size)
+        """Continues a file."""
+        return cls(os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0)))
 
     @property
     def position(self) -> int:

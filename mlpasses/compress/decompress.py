@@ -51,6 +51,7 @@ class DecompressWeights(ProgramPass):
     """
 
     preserves: ClassVar[frozenset[Preserved]] = EVERYTHING
+    replaces_weights: ClassVar[bool] = True
 
     def run(self, program: Program, cx: Context) -> int:
         found, work = _find(program, cx)

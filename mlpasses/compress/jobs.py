@@ -142,7 +142,7 @@ def run_jobs(title: str, jobs: Sequence[Job], cx: Context) -> list[Done | Declin
     engines = Engines("numba" if sum(job.effort for job in jobs) >= COMPILED_FROM else "numpy")
     wanted = [job.sizes() for job in jobs]
     sizes = [size for parts in wanted for size in parts.values()]
-    store = Store(sizes, cx.scratch, lasting=cx.last) if cx.executor is None else Store.shared(sizes, cx.scratch)
+    store = Store(sizes, cx.scratch, lasting=cx.lasting) if cx.executor is None else Store.shared(sizes, cx.scratch)
     tasks = []
     first = 0
     for job, parts in zip(jobs, wanted, strict=True):

@@ -121,6 +121,7 @@ class WeightPass(ProgramPass):
     """A pass over weights, each with the config that its rules choose for it."""
 
     preserves: ClassVar[frozenset[Preserved]] = frozenset({Preserved.INTERFACE, Preserved.OPSET})
+    replaces_weights: ClassVar[bool] = True
 
     rules: Rules = field(default=Rules(None), converter=as_rules)
     configs: ClassVar[tuple[type, ...]] = ()

@@ -91,6 +91,21 @@ def test_new_target_is_created(target: Path, file_system: str) -> None:
     assert leftovers(target) == []
 
 
+@pytest.mark.parametrize("existing", [False, True])
+def test_a_folder_that_cannot_be_written_to_is_refused_at_once(existing: bool, target: Path, monkeypatch: Patch) -> None:
+    if existing:
+        write(target, "old")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(PackageError, match=r"M\.mlpackage cannot be saved: the folder .*box cannot be written to; choose another path"):
+        atomic.check_target(target, overwrite=True)
+
+
+def test_link_into_a_folder_that_is_not_there_is_refused_at_once(target: Path) -> None:
+    target.symlink_to(target.parent / "absent" / "N.mlpackage")
+    with pytest.raises(PackageError, match=r"M\.mlpackage cannot be saved: there is no folder .*box/absent; create it first"):
+        atomic.check_target(target, overwrite=False)
+
+
 def test_old_target_is_replaced(target: Path, file_system: str) -> None:
     write(target, "old")
     (target / "Data" / "only in the old one").write_text("old")
@@ -259,6 +274,23 @@ def test_failing_body_leaves_the_target_as_it_was(target: Path) -> None:
 
 
 # What was left behind
+
+
+def test_a_folder_that_another_save_takes_for_a_leftover_is_made_anew(target: Path, monkeypatch: Patch) -> None:
+    open_file = os.open
+    gone: list[Path] = []
+
+    def remove_first(path: Any, flags: int, *mode: int) -> int:
+        if not gone and str(path).endswith(atomic.TEMPORARY):
+            gone.append(path)
+            path.rmdir()
+        return open_file(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", remove_first)
+    save(target, "new")
+    assert gone
+    assert marks(target) == {"new"}
+    assert leftovers(target) == []
 
 
 def test_leftover_of_a_dead_process_is_removed(target: Path) -> None:

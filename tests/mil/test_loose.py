@@ -36,10 +36,9 @@ def small(count: int, seed: int = 0) -> PackedTensor:
 
 
 def write(path: Path, *tensors: Tensor) -> list[int]:
-    """The offsets of the records of what lies in a loose file, then of the rest, as a package is saved."""
-    begun = beginning(tensors)
-    with BlobWriter(path, begun) as writer:
-        return [writer.append(tensor) for tensor in [*(begun.blobs if begun else ()), *tensors]][len(begun.blobs) if begun else 0 :]
+    """The offsets of their records in a weight file that begins with what lies in a loose file, as that of a package does."""
+    with BlobWriter(path, beginning(tensors)) as writer:
+        return [writer.append(tensor) for tensor in tensors]
 
 
 def is_made_of(path: Path, tensor: MappedTensor) -> bool:
@@ -125,6 +124,54 @@ def test_where_a_name_cannot_be_given_another_may_be(tmp_path: Path, monkeypatch
 
 
 @linux
+def test_a_file_that_had_a_name_gets_no_other(tmp_path: Path) -> None:
+    (a,) = loose(tmp_path, LEAST)
+    assert isinstance(a.file, LooseFile)
+    a.file.give_name(tmp_path / "one")
+    (tmp_path / "one").unlink()
+    assert not a.file.give_name(tmp_path / "two")
+    assert not list(tmp_path.iterdir())
+
+
+@linux
+def test_a_file_is_given_a_name_once_whoever_has_it_open(tmp_path: Path) -> None:
+    """A fork of the process, say."""
+    (a,) = loose(tmp_path, LEAST)
+    assert isinstance(a.file, LooseFile)
+    other = LooseFile(os.dup(a.file.fileno()), tmp_path)
+    assert a.file.give_name(tmp_path / "one")
+    assert not other.give_name(tmp_path / "two")
+    assert (tmp_path / "one").stat().st_nlink == 1
+
+
+@linux
+def test_of_two_who_name_a_file_at_one_time_neither_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (a,) = loose(tmp_path, LEAST)
+    assert isinstance(a.file, LooseFile)
+    link = os.link
+
+    def twice(source: str, target: Path, **named: Any) -> None:
+        link(source, tmp_path / "another's", **named)
+        link(source, target, **named)
+
+    monkeypatch.setattr(os, "link", twice)
+    assert not a.file.give_name(tmp_path / "one")
+    assert [path.name for path in tmp_path.iterdir()] == ["another's"]
+
+
+@linux
+def test_an_existing_file_is_no_name_to_be_given(tmp_path: Path) -> None:
+    (a,) = loose(tmp_path, LEAST)
+    (tmp_path / "w.bin").write_bytes(b"kept")
+    with pytest.raises(FileExistsError):
+        write(tmp_path / "w.bin", a)
+    assert (tmp_path / "w.bin").read_bytes() == b"kept"
+
+
+# Whose it is
+
+
+@linux
 def test_a_file_that_gets_a_name_has_the_permissions_of_a_new_one(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
@@ -134,6 +181,55 @@ def test_a_file_that_gets_a_name_has_the_permissions_of_a_new_one(tmp_path: Path
         os.umask(before)
     assert is_made_of(tmp_path / "w.bin", a)
     assert (tmp_path / "w.bin").stat().st_mode & 0o777 == 0o640
+
+
+@linux
+def test_a_file_that_was_made_with_other_permissions_is_copied(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    (a,) = loose(tmp_path, LEAST)
+    os.umask(0o022)
+    try:
+        write(tmp_path / "w.bin", a)
+    finally:
+        os.umask(before)
+    assert not is_made_of(tmp_path / "w.bin", a)
+    assert (tmp_path / "w.bin").stat().st_mode & 0o777 == 0o644
+
+
+@linux
+def test_a_file_of_another_group_is_copied(tmp_path: Path) -> None:
+    """A folder may give its group to what is made in it."""
+    others = [group for group in [*os.getgroups(), *([12345] if os.geteuid() == 0 else [])] if group != os.getegid()]
+    if not others:
+        pytest.skip("there is no other group to give a folder to")
+    (tmp_path / "shared").mkdir()
+    os.chown(tmp_path / "shared", -1, others[-1])
+    (tmp_path / "shared").chmod(0o2775)
+    (a,) = loose(tmp_path, LEAST)
+    write(tmp_path / "shared" / "w.bin", a)
+    assert not is_made_of(tmp_path / "shared" / "w.bin", a)
+    assert (tmp_path / "shared" / "w.bin").stat().st_gid == others[-1]
+
+
+@linux
+def test_a_file_with_other_attributes_is_copied(tmp_path: Path) -> None:
+    """Access control lists and labels are such."""
+    (a,) = loose(tmp_path, LEAST)
+    try:
+        os.setxattr(a.file.fileno(), "user.mark", b"1")
+    except OSError:
+        pytest.skip("this file system has no attributes")
+    write(tmp_path / "w.bin", a)
+    assert not is_made_of(tmp_path / "w.bin", a)
+    assert os.listxattr(tmp_path / "w.bin") == []
+
+
+@linux
+def test_a_file_that_nobody_may_write_to_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (a,) = loose(tmp_path, LEAST)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    write(tmp_path / "w.bin", a)
+    assert not is_made_of(tmp_path / "w.bin", a)
 
 
 # Weight files
@@ -221,16 +317,19 @@ def test_one_place_read_as_two_types_is_two_blobs(dtype: DType, tmp_path: Path) 
 
 
 @linux
-def test_a_disk_that_fills_up_is_an_error_and_leaves_the_tensors_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt("No space for patience")])
+def test_an_error_while_a_file_is_made_leaves_the_tensors_as_they_are(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: Any) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise error
 
     (a,) = loose(tmp_path, LEAST)
     before = bytes(a.payload())
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
     with monkeypatch.context() as patched:
         patched.setattr(os, "pwrite", full)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(type(error), match="No space"):
             write(tmp_path / "w.bin", a)
     assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
     (tmp_path / "w.bin").unlink()
