@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from operator import eq
 from pathlib import Path
 from typing import Any, Final
@@ -63,8 +64,10 @@ class LooseFile(MappedFile):
 def _access(descriptor: int) -> tuple[Any, ...]:
     """Whose a file is, and who may do what with it."""
     found = os.fstat(descriptor)
-    names = os.listxattr(descriptor) if hasattr(os, "listxattr") else []
-    return found.st_mode, found.st_uid, found.st_gid, {name: os.getxattr(descriptor, name) for name in names}
+    attributes = {}
+    with suppress(OSError, AttributeError):  # a file system, or a system, that has none
+        attributes = {name: os.getxattr(descriptor, name) for name in os.listxattr(descriptor)}
+    return found.st_mode, found.st_uid, found.st_gid, attributes
 
 
 @frozen(eq=False)

@@ -225,6 +225,17 @@ def test_a_file_with_other_attributes_is_copied(tmp_path: Path) -> None:
 
 
 @linux
+def test_a_file_system_may_have_no_attributes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> list[str]:
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    (a,) = loose(tmp_path, LEAST)
+    monkeypatch.setattr(os, "listxattr", refuse)
+    write(tmp_path / "w.bin", a)
+    assert is_made_of(tmp_path / "w.bin", a)
+
+
+@linux
 def test_a_file_that_nobody_may_write_to_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (a,) = loose(tmp_path, LEAST)
     monkeypatch.setattr(os, "access", lambda path, mode: False)
