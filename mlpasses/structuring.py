@@ -37,9 +37,9 @@ from mlpasses.passes import Pass, kebab
 from mlpasses.pipeline import Pipeline
 from mlpasses.registry import pass_class, suggest
 from mlpasses.rule_data import RULE_KEYS, Outcomes, is_default, rules_data, rules_of
-from mlpasses.rules import Rules
-from mlpasses.select import Filter
-from mlpasses.yamltree import Block
+from mlpasses.rules import Rule, Rules, Where
+from mlpasses.select import Filter, everything
+from mlpasses.yamltree import Block, Placed, dotted
 
 NOTHING: Final = object()
 """In place of options: a pass was given by its name alone."""
@@ -290,7 +290,7 @@ def _pass_hook(expected: type[Pass]) -> Hook:
         if not issubclass(kind, expected):
             raise Faults(Fault(f"expected {expected.name}, found {name}"))
         try:
-            return _pass(kind, options)
+            return _pass(kind, options, _place(data, name))
         except Exception as error:
             raise Faults(*faults_of(error, path)) from error
 
@@ -318,27 +318,32 @@ def _entry(data: Any) -> tuple[str, Any]:
     raise Faults(Fault(f"expected one pass in each item of the list, found {', '.join(data)}", hint=hint))
 
 
-def _pass(kind: type[Pass], options: Any) -> Pass:
+def _place(data: Any, name: str) -> Where | None:
+    """Where the options of a pass stand; None where it has none, or is in no document."""
+    return Where(str(data.node.at((name,))), dotted((*data.path, name))) if isinstance(data, Placed) else None
+
+
+def _pass(kind: type[Pass], options: Any, where: Where | None) -> Pass:
     if issubclass(kind, Pipeline):
         return kind(*structure_passes([] if options in (NOTHING, None) else options))
     if options is NOTHING or options is None:
         made: Pass = _made(kind, {}, kind.name)
         return made
     if rules_option(kind) is not None:
-        return _ruled(kind, options)
+        return _ruled(kind, options, where)
     config = config_of(kind)
     target = options_class(kind)
     value = _made(target, options, kind.name) if isinstance(options, Mapping) else _lone(target, options, kind.name)
     return value if config is None else _made_of(kind, config.name, value)
 
 
-def _ruled(kind: type[Pass], given: Any) -> Pass:
+def _ruled(kind: type[Pass], given: Any, where: Where | None) -> Pass:
     """A pass that takes rules, from a lone config's options or from rules, beside the options of its own."""
     option = rules_option(kind)
     assert option is not None
     configs = _configs(kind)
     if not isinstance(given, Mapping):
-        return _made_of(kind, option.name, Rules(_lone(configs[0], given, kind.name)))
+        return _made_of(kind, option.name, Rules(Rule(everything, _lone(configs[0], given, kind.name), where=where)))
     names = [each.name for each in own_options(kind)]
     own = {key: given[key] for key in given if key in names}
     rest = {key: given[key] for key in given if key not in names and key not in RULE_KEYS}
@@ -350,7 +355,7 @@ def _ruled(kind: type[Pass], given: Any) -> Pass:
             rules = rules_of(given, Outcomes.of(configs, _config))
         elif rest or not own:
             raise_faults([_config_as_option(key, kind) for key in rest if key in _other_configs(kind)])
-            rules = Rules(_made(configs[0], rest, kind.name, [*names, *RULE_KEYS]))
+            rules = Rules(Rule(everything, _made(configs[0], rest, kind.name, [*names, *RULE_KEYS]), where=where))
     except Exception as error:
         faults.extend(faults_of(error))
     try:

@@ -211,27 +211,29 @@ class WeightPass(ProgramPass):
         resolution = resolve(self.rules, weight_subjects(found), program)
         labels = ["" if len(self.rules) == 1 else self.rules.label(index) for index in range(len(self.rules))]
         choices: list[Choice] = []
-        refusals: list[str] = []
+        refusals: dict[int | None, list[str]] = {}
         doubts: list[str] = []
         left_alone: set[tuple[int, str]] = set()
         for candidate, decision in zip(found, resolution.decisions, strict=True):
-            refused = False
+            is_refused = False
             unsure = None if candidate.form is None else cx.unsure.get(candidate.place)
             try:
                 outcome = decision.reason if decision.config is None else self._proposed(candidate, decision.config)
             except ConfigError as error:
-                refused = True
+                is_refused = True
                 outcome = f"a run refuses it, if it is {candidate.scheme} by then ({unsure}): {error}" if unsure else str(error)
             if isinstance(outcome, str):
                 stored = (id(candidate.stored), outcome)
                 if stored in left_alone:  # what functions share is one weight: in bytes, and in a row
                     continue
                 left_alone.add(stored)
-            if refused:
-                (doubts if unsure else refusals).append(f"{candidate.name} (of {candidate.op_type}): {outcome}")
+            if is_refused:
+                said = doubts if unsure else refusals.setdefault(decision.rule, [])
+                said.append(f"{candidate.name} (of {candidate.op_type}): {outcome}")
             choices.append(Choice(candidate, outcome, "" if decision.rule is None else labels[decision.rule], decision.rule))
         bystanders = list({(id(each.storage), each.reason): each for each in reversed(bystanders)}.values())[::-1]
-        return _Selection(resolution, choices, bystanders, [*refusals, *self._lacking(choices)], doubts)
+        refused = [text for position, texts in refusals.items() for text in (*texts[:-1], texts[-1] + self._stated(position))]
+        return _Selection(resolution, choices, bystanders, [*refused, *self._lacking(choices)], doubts)
 
     def _proposed(self, candidate: Candidate, config: Config) -> Proposal | str:
         if not candidate.numel:

@@ -106,6 +106,27 @@ def test_check_says_which_rule_wants_what_the_opset_lacks(run: Run, folder: Path
     assert said[1:] == ["  --> r.yaml:6:11  passes[0].quantize-weights.rules[1]"]
 
 
+def test_check_says_which_rule_wants_what_no_weight_can_be(run: Run, folder: Path) -> None:
+    (folder / "r.yaml").write_text(
+        "version: 1\npasses:\n  - raise-opset: iOS18\n  - palettize-weights\n  - quantize-weights:\n      rules:\n"
+        "        - {op_type: conv, skip: true}\n        - {op_type: linear, quantize: {dtype: int4}}\n"
+    )
+    assert run("check", "r.yaml", "model.mlpackage").out.splitlines()[:2] == [
+        "error: classifier_weight (of linear): it is palettized, and the entries of its tables may be int8 or uint8, not int4",
+        "  --> r.yaml:8:11  passes[2].quantize-weights.rules[1]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "place"), [("\n      dtype: int4", "4:7"), (" {dtype: int4}", "3:23"), (" int4", "3:23")]
+)
+def test_check_says_where_a_config_for_all_stands(options: str, place: str, run: Run, folder: Path) -> None:
+    (folder / "r.yaml").write_text(f"version: 1\npasses:\n  - quantize-weights:{options}\n")
+    said = run("check", "r.yaml", "model.mlpackage").out.splitlines()
+    assert "is written for iOS16, and int4 per-channel symmetric needs iOS18" in said[0]
+    assert said[1:] == [f"  --> r.yaml:{place}  passes[0].quantize-weights"]
+
+
 def test_recipe_with_nothing_wrong_passes(run: Run, recipe: Path) -> None:
     assert run("check", "w8.yaml").text == "exit code 0\n--- stdout\nw8.yaml: 3 passes, nothing wrong\n--- stderr\n"
     assert run("check", "w8.yaml", "model.mlpackage").out == "w8.yaml: 3 passes, nothing wrong for model.mlpackage\n"
