@@ -23,6 +23,7 @@ from ir.tensors import MappedTensor, PackedTensor, Tensor
 from ir.types import INT8, UINT8
 from mlpasses.errors import ConfigError
 from mlpasses.scratch import KEPT, NamedScratchFile, ScratchFile, Store
+from tests.naming import needs_naming
 
 
 def view(data: bytes) -> memoryview:
@@ -144,7 +145,7 @@ def filled(store: Store, sizes: list[int]) -> list[Tensor]:
     return [store.tensor(slot, UINT8, (size,)) for slot, size in enumerate(sizes)]
 
 
-@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="only Linux gives names to files without one")
+@needs_naming
 @pytest.mark.parametrize("sizes", [[KEPT], [KEPT + 1, 3, KEPT + 2, KEPT]])
 def test_a_weight_file_is_made_of_the_file_of_a_store_that_is_full(sizes: list[int], tmp_path: Path) -> None:
     begun = beginning(filled(Store(sizes, tmp_path), sizes))

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Final
 
 from ir.diagnostics import PackageError
-from ir.mil.blobs import HEADER, RECORD, SENTINEL, VERSION, BlobTensor, align
+from ir.mil.blobs import HEADER, RECORD, SENTINEL, VERSION, BlobTensor, data_behind
 from ir.mil.files import BUFFER
 from ir.mil.loose import Beginning
 from ir.mil.sink import Sink
@@ -139,9 +139,10 @@ class BlobWriter:
 
     def _write(self, tensor: Tensor, payload: memoryview) -> int:
         sink, end, size = self._sink, self._sink.position, len(payload)
-        record = align(end)
+        data = data_behind(end)
+        record = data - RECORD.size
         sink.write(bytes(record - end))
-        sink.write(_record(tensor, record + RECORD.size))
+        sink.write(_record(tensor, data))
         if size >= _FROM_FILE and isinstance(tensor, MappedTensor):
             sink.write_from(tensor.file, tensor.offset, size)
         else:

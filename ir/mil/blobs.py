@@ -253,10 +253,15 @@ def align(offset: int) -> int:
     return (offset + ALIGNMENT - 1) & -ALIGNMENT
 
 
+def data_behind(end: int) -> int:
+    """Where the data of a blob lie whose record is the next thing in a file that ends at a byte."""
+    return align(end) + RECORD.size
+
+
 def data_places(sizes: Iterable[int]) -> Iterator[int]:
     """Where the data of blobs of so many bytes lie in a new weight file, one blob after the other."""
     end = HEADER.size
     for size in sizes:
-        start = align(end) + RECORD.size
+        start = data_behind(end)
         yield start
         end = start + size

@@ -112,7 +112,7 @@ class Sink:
         try:
             self._set_direct(False)  # the last bytes fill no block
             self._put()
-            os.pwrite(self._fd, header, 0)
+            self.rewrite(0, header)
         finally:
             self.abandon()
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import multiprocessing
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -28,8 +26,9 @@ from mlpasses.manager import run
 from mlpasses.passes import Pass
 from mlpasses.pipeline import Pipeline
 from tests.compress.models import files, linears, numbers
+from tests.naming import needs_naming, refuse_names
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="only Linux gives names to files without one")
+pytestmark = needs_naming
 
 MADE: Final[dict[str, Pass]] = {
     "int8": QuantizeWeights(),
@@ -78,12 +77,7 @@ def named(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
 @pytest.fixture
 def no_names(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Puts scratch files on another file system, as it were."""
-
-    def link(*_: Any, **__: Any) -> None:
-        raise OSError(errno.EXDEV, "Invalid cross-device link")
-
-    return lambda: monkeypatch.setattr(os, "link", link)
+    return lambda: refuse_names(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,7 @@ from ir.mil.blobs import BlobFile, data_places, records
 from ir.mil.loose import LEAST, LooseFile, beginning
 from ir.tensors import MappedTensor, PackedTensor, Tensor
 from ir.types import INT4, INT8, UINT8, DType
-
-linux = pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="only Linux gives names to files without one")
+from tests.naming import needs_naming, refuse_names
 
 
 def loose(folder: Path, *sizes: int, more: int = 0, fill: int | None = None) -> list[MappedTensor]:
@@ -41,21 +40,19 @@ def write(path: Path, *tensors: Tensor) -> list[int]:
         return [writer.append(tensor) for tensor in tensors]
 
 
+def is_open(path: Path) -> bool:
+    """Whether this process has a file open by its path. How many it has open altogether changes with what is collected meanwhile."""
+    return any(os.path.realpath(descriptor) == str(path) for descriptor in Path("/proc/self/fd").iterdir())
+
+
 def is_made_of(path: Path, tensor: MappedTensor) -> bool:
     return path.stat().st_ino == os.fstat(tensor.file.fileno()).st_ino
-
-
-def refuse_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    def link(*_: Any, **__: Any) -> None:
-        raise OSError(errno.EXDEV, "Invalid cross-device link")
-
-    monkeypatch.setattr(os, "link", link)
 
 
 # What a file begins with
 
 
-@linux
+@needs_naming
 def test_a_weight_file_begins_with_the_loose_file_that_has_most_bytes_in_the_order_of_their_places(tmp_path: Path) -> None:
     one, (a, b) = loose(tmp_path, LEAST), loose(tmp_path, LEAST, LEAST + 1)
     begun = beginning([b, *one, small(10), a])
@@ -63,13 +60,13 @@ def test_a_weight_file_begins_with_the_loose_file_that_has_most_bytes_in_the_ord
     assert list(begun.blobs) == [a, b]
 
 
-@linux
+@needs_naming
 def test_what_is_small_is_no_beginning(tmp_path: Path) -> None:
     """A shared store has it in the file, another one in memory, and the package is the same."""
     assert beginning(loose(tmp_path, LEAST - 1)) is None
 
 
-@linux
+@needs_naming
 def test_a_tensor_in_two_shapes_is_one_blob(tmp_path: Path) -> None:
     (a,) = loose(tmp_path, LEAST)
     begun = beginning([a, MappedTensor(a.file, a.offset, INT8, (LEAST // 2, 2))])
@@ -78,14 +75,14 @@ def test_a_tensor_in_two_shapes_is_one_blob(tmp_path: Path) -> None:
     assert begun.is_whole
 
 
-@linux
+@needs_naming
 def test_a_file_is_whole_where_its_blobs_are_all_that_it_holds(tmp_path: Path) -> None:
     begun = beginning(loose(tmp_path, LEAST, LEAST + 7, 3 * LEAST))
     assert begun is not None
     assert begun.is_whole
 
 
-@linux
+@needs_naming
 @pytest.mark.parametrize("left_out", [0, 1, 2])
 def test_a_file_with_a_gap_is_not_whole(left_out: int, tmp_path: Path) -> None:
     tensors = loose(tmp_path, LEAST, LEAST, LEAST)
@@ -94,7 +91,7 @@ def test_a_file_with_a_gap_is_not_whole(left_out: int, tmp_path: Path) -> None:
     assert not begun.is_whole
 
 
-@linux
+@needs_naming
 def test_a_file_that_has_room_left_is_not_whole(tmp_path: Path) -> None:
     begun = beginning(loose(tmp_path, LEAST, more=1))
     assert begun is not None
@@ -104,7 +101,7 @@ def test_a_file_that_has_room_left_is_not_whole(tmp_path: Path) -> None:
 # Names
 
 
-@linux
+@needs_naming
 def test_a_file_is_given_a_name_once(tmp_path: Path) -> None:
     (a,) = loose(tmp_path, LEAST)
     assert isinstance(a.file, LooseFile)
@@ -113,7 +110,7 @@ def test_a_file_is_given_a_name_once(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
 
 
-@linux
+@needs_naming
 def test_where_a_name_cannot_be_given_another_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (a,) = loose(tmp_path, LEAST)
     assert isinstance(a.file, LooseFile)
@@ -123,7 +120,7 @@ def test_where_a_name_cannot_be_given_another_may_be(tmp_path: Path, monkeypatch
     assert a.file.give_name(tmp_path / "one")
 
 
-@linux
+@needs_naming
 def test_a_file_that_had_a_name_gets_no_other(tmp_path: Path) -> None:
     (a,) = loose(tmp_path, LEAST)
     assert isinstance(a.file, LooseFile)
@@ -133,7 +130,7 @@ def test_a_file_that_had_a_name_gets_no_other(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@linux
+@needs_naming
 def test_a_file_is_given_a_name_once_whoever_has_it_open(tmp_path: Path) -> None:
     """A fork of the process, say."""
     (a,) = loose(tmp_path, LEAST)
@@ -144,7 +141,7 @@ def test_a_file_is_given_a_name_once_whoever_has_it_open(tmp_path: Path) -> None
     assert (tmp_path / "one").stat().st_nlink == 1
 
 
-@linux
+@needs_naming
 def test_of_two_who_name_a_file_at_one_time_neither_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (a,) = loose(tmp_path, LEAST)
     assert isinstance(a.file, LooseFile)
@@ -159,7 +156,7 @@ def test_of_two_who_name_a_file_at_one_time_neither_has_it(tmp_path: Path, monke
     assert [path.name for path in tmp_path.iterdir()] == ["another's"]
 
 
-@linux
+@needs_naming
 def test_an_existing_file_is_no_name_to_be_given(tmp_path: Path) -> None:
     (a,) = loose(tmp_path, LEAST)
     (tmp_path / "w.bin").write_bytes(b"kept")
@@ -171,7 +168,7 @@ def test_an_existing_file_is_no_name_to_be_given(tmp_path: Path) -> None:
 # Whose it is
 
 
-@linux
+@needs_naming
 def test_a_file_that_gets_a_name_has_the_permissions_of_a_new_one(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
@@ -183,7 +180,7 @@ def test_a_file_that_gets_a_name_has_the_permissions_of_a_new_one(tmp_path: Path
     assert (tmp_path / "w.bin").stat().st_mode & 0o777 == 0o640
 
 
-@linux
+@needs_naming
 def test_a_file_that_was_made_with_other_permissions_is_copied(tmp_path: Path) -> None:
     before = os.umask(0o077)
     (a,) = loose(tmp_path, LEAST)
@@ -196,7 +193,7 @@ def test_a_file_that_was_made_with_other_permissions_is_copied(tmp_path: Path) -
     assert (tmp_path / "w.bin").stat().st_mode & 0o777 == 0o644
 
 
-@linux
+@needs_naming
 def test_a_file_of_another_group_is_copied(tmp_path: Path) -> None:
     """A folder may give its group to what is made in it."""
     others = [group for group in [*os.getgroups(), *([12345] if os.geteuid() == 0 else [])] if group != os.getegid()]
@@ -211,7 +208,7 @@ def test_a_file_of_another_group_is_copied(tmp_path: Path) -> None:
     assert (tmp_path / "shared" / "w.bin").stat().st_gid == others[-1]
 
 
-@linux
+@needs_naming
 def test_a_file_with_other_attributes_is_copied(tmp_path: Path) -> None:
     """Access control lists and labels are such."""
     (a,) = loose(tmp_path, LEAST)
@@ -224,7 +221,7 @@ def test_a_file_with_other_attributes_is_copied(tmp_path: Path) -> None:
     assert os.listxattr(tmp_path / "w.bin") == []
 
 
-@linux
+@needs_naming
 def test_a_file_system_may_have_no_attributes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> list[str]:
         raise OSError(errno.ENOTSUP, "Operation not supported")
@@ -235,7 +232,7 @@ def test_a_file_system_may_have_no_attributes(tmp_path: Path, monkeypatch: pytes
     assert is_made_of(tmp_path / "w.bin", a)
 
 
-@linux
+@needs_naming
 def test_a_file_that_nobody_may_write_to_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (a,) = loose(tmp_path, LEAST)
     monkeypatch.setattr(os, "access", lambda path, mode: False)
@@ -246,7 +243,7 @@ def test_a_file_that_nobody_may_write_to_is_copied(tmp_path: Path, monkeypatch: 
 # Weight files
 
 
-@linux
+@needs_naming
 @pytest.mark.parametrize("sizes", [(LEAST,), (LEAST, LEAST + 1), (2 * LEAST + 63, LEAST + 64, LEAST + 65, 5 * LEAST)])
 @pytest.mark.parametrize("behind", [(), (10,), (4000, 1), (9 << 20, 70)])
 def test_made_or_copied_a_weight_file_has_the_same_bytes(
@@ -261,7 +258,7 @@ def test_made_or_copied_a_weight_file_has_the_same_bytes(
     assert (tmp_path / "copied.bin").read_bytes() == (tmp_path / "made.bin").read_bytes()
 
 
-@linux
+@needs_naming
 def test_what_it_is_made_of_can_be_read_as_blobs(tmp_path: Path) -> None:
     tensors = [*loose(tmp_path, LEAST, 3 * LEAST + 5), small(99)]
     offsets = write(tmp_path / "w.bin", *tensors)
@@ -272,7 +269,7 @@ def test_what_it_is_made_of_can_be_read_as_blobs(tmp_path: Path) -> None:
         assert file.tensor(offset, tensor.dtype, tensor.shape).payload() == tensor.payload()
 
 
-@linux
+@needs_naming
 def test_unused_bits_are_stated_in_the_record(tmp_path: Path) -> None:
     (a,) = loose(tmp_path, LEAST)
     odd = MappedTensor(a.file, a.offset, INT4, (2 * LEAST - 1,))
@@ -281,7 +278,7 @@ def test_unused_bits_are_stated_in_the_record(tmp_path: Path) -> None:
     assert BlobFile(tmp_path / "w.bin").record(offset).padding == 4
 
 
-@linux
+@needs_naming
 def test_the_second_file_is_a_copy(tmp_path: Path) -> None:
     tensors = [*loose(tmp_path, LEAST, LEAST), small(50)]
     write(tmp_path / "one.bin", *tensors)
@@ -290,7 +287,7 @@ def test_the_second_file_is_a_copy(tmp_path: Path) -> None:
     assert (tmp_path / "one.bin").stat().st_ino != (tmp_path / "two.bin").stat().st_ino
 
 
-@linux
+@needs_naming
 def test_tensors_stay_readable_whatever_becomes_of_the_file(tmp_path: Path) -> None:
     (a,) = loose(tmp_path, LEAST)
     before = bytes(a.payload())
@@ -299,7 +296,7 @@ def test_tensors_stay_readable_whatever_becomes_of_the_file(tmp_path: Path) -> N
     assert bytes(a.payload()) == before
 
 
-@linux
+@needs_naming
 def test_equal_blobs_are_stored_once(tmp_path: Path) -> None:
     """And so the file is no part of the package: it has both."""
     a, b = loose(tmp_path, LEAST, LEAST, fill=7)
@@ -309,7 +306,7 @@ def test_equal_blobs_are_stored_once(tmp_path: Path) -> None:
     assert (tmp_path / "w.bin").stat().st_size == 128 + LEAST
 
 
-@linux
+@needs_naming
 def test_what_is_equal_to_a_blob_of_the_file_is_not_stored_again(tmp_path: Path) -> None:
     (a,) = loose(tmp_path, LEAST)
     first, second = write(tmp_path / "w.bin", a, PackedTensor(bytes(a.payload()), INT8, (LEAST,)))
@@ -317,7 +314,7 @@ def test_what_is_equal_to_a_blob_of_the_file_is_not_stored_again(tmp_path: Path)
     assert is_made_of(tmp_path / "w.bin", a)
 
 
-@linux
+@needs_naming
 @pytest.mark.parametrize("dtype", [UINT8, INT4])
 def test_one_place_read_as_two_types_is_two_blobs(dtype: DType, tmp_path: Path) -> None:
     (a,) = loose(tmp_path, LEAST)
@@ -327,7 +324,7 @@ def test_one_place_read_as_two_types_is_two_blobs(dtype: DType, tmp_path: Path) 
     assert not is_made_of(tmp_path / "w.bin", a)
 
 
-@linux
+@needs_naming
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt("No space for patience")])
 def test_an_error_while_a_file_is_made_leaves_the_tensors_as_they_are(
     error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -337,12 +334,11 @@ def test_an_error_while_a_file_is_made_leaves_the_tensors_as_they_are(
 
     (a,) = loose(tmp_path, LEAST)
     before = bytes(a.payload())
-    descriptors = len(list(Path("/proc/self/fd").iterdir()))
     with monkeypatch.context() as patched:
         patched.setattr(os, "pwrite", full)
         with pytest.raises(type(error), match="No space"):
             write(tmp_path / "w.bin", a)
-    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+    assert not is_open(tmp_path / "w.bin")
     (tmp_path / "w.bin").unlink()
     write(tmp_path / "w.bin", a)
     assert bytes(a.payload()) == before == (tmp_path / "w.bin").read_bytes()[128:]
